@@ -1,0 +1,105 @@
+// The guest's RAM, reachable only through checked copies.
+
+#ifndef VMM_MEMORY_GUEST_MEMORY_H_
+#define VMM_MEMORY_GUEST_MEMORY_H_
+
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "vmm/base/scoped_mmap.h"
+#include "vmm/memory/guest_address.h"
+
+namespace hull {
+
+// Guest RAM as a few regions of anonymous private memory, never pre-touched, left out of core
+// dumps.
+//
+// The guest runs while the VMM reads, so the memory is volatile: every access here is one copy, no
+// reference escapes, and what was copied does not change under the caller. The exception is
+// Slice(), whose iovec is for a system call and nothing else.
+//
+// Every address and size may come from the guest. An access that is not wholly inside one region
+// (regions that touch are still two) fails with kOutOfRange and has no effect.
+//
+// Thread-safe: the layout is fixed after Create and MapFile.
+class GuestMemory {
+ public:
+  struct Range {
+    GuestAddress start;
+    uint64_t size = 0;  // Bytes; a non-zero multiple of the page size.
+  };
+
+  // What KVM_SET_USER_MEMORY_REGION is told.
+  struct Region {
+    GuestAddress start;
+    uint64_t size = 0;
+    uint8_t* host = nullptr;
+  };
+
+  // Ranges must be in ascending order, page-aligned, and not overlap or wrap: kInvalidArgument.
+  // kResourceExhausted when the host cannot map that much.
+  static absl::StatusOr<GuestMemory> Create(std::span<const Range> ranges);
+
+  GuestMemory(GuestMemory&&) = default;
+  GuestMemory& operator=(GuestMemory&&) = default;
+
+  // Replaces [start, start + size) by a private (copy-on-write) mapping of `fd` at `offset`, so
+  // that VMs share the file's clean pages. `start`, `size` and `offset` are page-aligned. The file
+  // must reach to offset + size (a shorter one would fault: kOutOfRange). Before the guest runs.
+  absl::Status MapFile(GuestAddress start, uint64_t size, int fd, off_t offset);
+
+  absl::Status Read(GuestAddress address, std::span<uint8_t> out) const;
+  absl::Status Write(GuestAddress address, std::span<const uint8_t> data) const;
+  absl::Status Fill(GuestAddress address, uint8_t value, uint64_t size) const;
+
+  template <typename T>
+  absl::StatusOr<T> ReadObject(GuestAddress address) const {
+    static_assert(std::is_trivially_copyable_v<T>);
+    T object;
+    absl::Status status =
+        Read(address, std::span(reinterpret_cast<uint8_t*>(&object), sizeof(object)));
+    if (!status.ok()) return status;
+    return object;
+  }
+
+  template <typename T>
+  absl::Status WriteObject(GuestAddress address, const T& object) const {
+    static_assert(std::is_trivially_copyable_v<T>);
+    return Write(address, std::span(reinterpret_cast<const uint8_t*>(&object), sizeof(object)));
+  }
+
+  // Aligned little-endian ring indices shared with the guest's CPUs. kInvalidArgument when
+  // misaligned.
+  absl::StatusOr<uint16_t> LoadAcquire16(GuestAddress address) const;
+  absl::Status StoreRelease16(GuestAddress address, uint16_t value) const;
+
+  // Whether [address, address + size) lies wholly inside one region. A size of 0 is contained where
+  // `address` itself is, or is the end of, a region.
+  bool Contains(GuestAddress address, uint64_t size) const;
+
+  // The host's view of [address, address + size), to be handed to readv, writev, preadv, pwritev,
+  // io_uring, recvmsg or sendmsg, and to nothing else: never dereferenced.
+  absl::StatusOr<iovec> Slice(GuestAddress address, uint64_t size) const;
+
+  std::span<const Region> regions() const { return regions_; }
+  uint64_t total_size() const;
+
+ private:
+  GuestMemory() = default;
+  absl::StatusOr<uint8_t*> Translate(GuestAddress address, uint64_t size) const;
+
+  std::vector<ScopedMmap> mappings_;
+  std::vector<Region> regions_;
+};
+
+}  // namespace hull
+
+#endif  // VMM_MEMORY_GUEST_MEMORY_H_

@@ -1,0 +1,45 @@
+// virtio over MMIO, version 2 (VIRTIO 1.2, section 4.2).
+
+#ifndef VMM_VIRTIO_MMIO_TRANSPORT_H_
+#define VMM_VIRTIO_MMIO_TRANSPORT_H_
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "vmm/base/event_fd.h"
+#include "vmm/bus/bus_device.h"
+#include "vmm/bus/interrupt.h"
+#include "vmm/memory/guest_memory.h"
+#include "vmm/virtio/device.h"
+
+namespace hull::virtio {
+
+// The register window of one device.
+inline constexpr uint64_t kMmioSize = 0x1000;
+// Where the driver writes a queue's index to notify it; an ioeventfd per queue is bound here
+// (4 bytes wide, datamatch = the index), so that no vCPU does I/O.
+inline constexpr uint64_t kMmioQueueNotify = 0x050;
+
+// Registers of one device. Thread-safe: vCPU threads call Read and Write, the device's thread
+// raises interrupts.
+class MmioTransport : public BusDevice {
+ public:
+  // `interrupt` is the device's line. `memory` must outlive the transport.
+  static absl::StatusOr<std::shared_ptr<MmioTransport>> Create(
+      const GuestMemory& memory, std::shared_ptr<Device> device,
+      std::shared_ptr<Interrupt> interrupt);
+
+  // One event per queue, by index, to be bound to kMmioQueueNotify. The transport owns them; a
+  // notification write that reaches Write() anyway (no ioeventfd) signals the same event.
+  virtual std::span<const EventFd> queue_events() const = 0;
+
+  // Stops the device: for the machine's shutdown.
+  virtual void ResetDevice() = 0;
+};
+
+}  // namespace hull::virtio
+
+#endif  // VMM_VIRTIO_MMIO_TRANSPORT_H_
