@@ -1,0 +1,173 @@
+"""Runs the test tiers and adds up their cases. Called by tests/run."""
+
+import argparse
+import os
+import pathlib
+import shlex
+import subprocess
+import sys
+import time
+import unittest
+import xml.etree.ElementTree
+
+REPO = pathlib.Path(__file__).resolve().parent.parent
+BAZEL = shlex.split(os.environ.get("bazel_command", "bazel"))
+HULL = REPO / ".hull" / "bin" / "hull"
+TIERS = ["unit", "asan", "kvm", "e2e"]
+
+
+class Tally:
+    """Cases that passed and cases that failed, with the names of the latter."""
+
+    def __init__(self):
+        self.passed = 0
+        self.failed = []
+
+    def add(self, passed, failed):
+        self.passed += passed
+        self.failed += failed
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def cases_of(xml_path, target):
+    """(passed, [failed names]) of a gtest or Bazel XML report."""
+    try:
+        root = xml.etree.ElementTree.parse(xml_path).getroot()
+    except (OSError, xml.etree.ElementTree.ParseError) as error:
+        return 0, [f"{target}: no readable report ({error})"]
+    passed, failed = 0, []
+    for case in root.iter("testcase"):
+        name = f"{target}: {case.get('classname', '')}.{case.get('name', '')}"
+        if case.find("failure") is not None or case.find("error") is not None:
+            failed.append(name)
+        elif case.get("status") == "notrun":
+            continue
+        elif case.find("skipped") is not None or case.get("result") == "skipped":
+            # A test that cannot run here has not passed.
+            failed.append(f"{name} (skipped)")
+        else:
+            passed += 1
+    return passed, failed
+
+
+def query(expression):
+    result = subprocess.run(BAZEL + ["query", "--noshow_progress", expression], cwd=REPO,
+                            stdout=subprocess.PIPE, text=True, timeout=600, check=True)
+    return result.stdout.split()
+
+
+def run_bazel_tests(tally, label, targets, options):
+    """Bazel's tests; a target that does not build or has no report counts as one failure."""
+    say(f"== {label}")
+    logs = REPO / ".bazel" / "testlogs"
+    reports = {target: logs.joinpath(*target[2:].split(":"), "test.xml") for target in targets}
+    for report in reports.values():
+        # What an earlier run left is not this run's result; Bazel restores or remakes it.
+        report.unlink(missing_ok=True)
+    subprocess.run(
+        BAZEL + ["test", "--keep_going", "--color=no", "--curses=no", "--noshow_progress",
+                 "--test_output=errors", "--test_summary=none"] + options + ["--"] + targets,
+        cwd=REPO, timeout=5400, check=False)
+    for target, report in reports.items():
+        tally.add(*cases_of(report, f"{label} {target}"))
+
+
+def tier_unit(tally, _):
+    excluded = " union ".join(f"attr(tags, '\\b{tag}\\b', tests(//...))" for tag in ["kvm", "e2e"])
+    targets = query(f"tests(//...) except ({excluded})")
+    run_bazel_tests(tally, "unit", targets, [])
+
+
+def tier_asan(tally, _):
+    excluded = " union ".join(
+        f"attr(tags, '\\b{tag}\\b', tests(//...))" for tag in ["kvm", "e2e", "nosan"])
+    targets = query(f"kind(cc_test, tests(//...)) except ({excluded})")
+    run_bazel_tests(tally, "asan", targets, ["--config=asan"])
+
+
+def tier_kvm(tally, _):
+    targets = query("attr(tags, '\\bkvm\\b', tests(//...))")
+    if os.path.exists("/dev/kvm"):
+        run_bazel_tests(tally, "kvm, this machine", targets, [])
+    else:
+        say("== kvm, this machine: there is no /dev/kvm here; only the emulated host is used")
+        subprocess.run(BAZEL + ["build"] + targets, cwd=REPO, timeout=3600, check=True)
+    # The same binaries in the emulated host, on a KVM that has hardware virtualisation (emulated).
+    say("== kvm, emulated host")
+    reports = REPO / ".hull" / "test-reports"
+    reports.mkdir(parents=True, exist_ok=True)
+    for target in targets:
+        package, name = target[2:].split(":")
+        report = reports / f"{name}.xml"
+        report.unlink(missing_ok=True)
+        binary = REPO / ".bazel" / "bin" / package / name
+        try:
+            result = subprocess.run(
+                [HULL, "host", "exec", "--", binary.resolve(), f"--gtest_output=xml:{report}"],
+                cwd=REPO, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, text=True, timeout=900, check=False)
+        except subprocess.TimeoutExpired:
+            tally.add(0, [f"kvm, emulated host {target}: no end within 900 s"])
+            continue
+        passed, failed = cases_of(report, f"kvm, emulated host {target}")
+        if result.returncode != 0 and not failed:
+            failed = [f"kvm, emulated host {target}: exit status {result.returncode}"]
+        if failed:
+            say(result.stdout)
+        tally.add(passed, failed)
+
+
+class CountingResult(unittest.TextTestResult):
+    """Counts successes, which unittest itself does not."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.passed = 0
+
+    def addSuccess(self, test):  # noqa: N802 (unittest's name)
+        super().addSuccess(test)
+        self.passed += 1
+
+
+def tier_e2e(tally, word):
+    say("== e2e")
+    sys.path.insert(0, str(REPO / "tests" / "e2e"))
+    loader = unittest.TestLoader()
+    if word:
+        loader.testNamePatterns = [f"*{word}*"]
+    suite = loader.discover(str(REPO / "tests" / "e2e"), pattern="*_test.py")
+    runner = unittest.TextTestRunner(stream=sys.stdout, verbosity=2, resultclass=CountingResult)
+    result = runner.run(suite)
+    failed = [f"e2e {test.id()}" for test, _ in result.failures + result.errors]
+    failed += [f"e2e {test.id()} (skipped: {why})" for test, why in result.skipped]
+    failed += [f"e2e {test.id()} (unexpected success)" for test in result.unexpectedSuccesses]
+    tally.add(result.passed, failed)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="hull test", description="Runs Hull's tests.")
+    parser.add_argument("tier", nargs="*", choices=[[], *TIERS], metavar="TIER",
+                        help="unit, asan, kvm, e2e; all of them without")
+    parser.add_argument("-k", metavar="WORD", default="",
+                        help="only the end-to-end tests whose name holds WORD")
+    options = parser.parse_args()
+    tally = Tally()
+    for tier in options.tier or TIERS:
+        start = time.time()
+        try:
+            globals()[f"tier_{tier}"](tally, options.k)
+        except (subprocess.SubprocessError, OSError) as error:
+            # A tier that cannot run has failed.
+            tally.add(0, [f"{tier}: {error}"])
+        say(f"== {tier}: {time.time() - start:.0f} s")
+    for name in tally.failed:
+        say(f"FAILED {name}")
+    say(f"{tally.passed} passed, {len(tally.failed)} failed")
+    return 0 if tally.passed and not tally.failed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
