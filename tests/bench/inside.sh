@@ -1,0 +1,96 @@
+#!/bin/bash
+# The part of the benchmark that runs in the emulated host with the instruction clock.
+#
+#   inside.sh PREFIX MEASURE PEER_INITRAMFS ROUNDS
+#
+# Everything measured is copied to memory first, so that no figure holds the file sharing between the
+# host and the emulated host. Prints measure's lines, then lines "memory NAME BYTES".
+set -euo pipefail
+prefix=$1 measure=$2 peer_initramfs=$3 rounds=$4
+work=/run/bench
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export HULL_EMULATED_HOST=never HULL_ROOT=$work/root
+
+# copy_program PROGRAM: the binary and the libraries it is linked with, to $work/peers.
+copy_program() {
+  local path
+  path=$(command -v "$1")
+  cp -L "$path" "$work/peers/"
+  { ldd "$path" 2>/dev/null || true; } | grep -oE '/[^ ]+\.so[^ ]*' | while read -r library; do
+    cp -Ln "$library" "$work/peers/lib/"
+  done
+}
+
+mkdir -p $work
+mount -t tmpfs -o mode=755 bench $work
+mkdir -p $work/peers/lib $work/bundle/rootfs/bin $work/root
+cp -r "$prefix/bin" "$prefix/share" $work/
+cp "$measure" "$peer_initramfs" $work/
+for program in runc crun qemu-system-x86_64; do copy_program $program; done
+mkdir -p $work/firmware
+cp -L /usr/share/qemu/bios-microvm.bin /usr/share/qemu/linuxboot_dma.bin $work/firmware/
+export LD_LIBRARY_PATH=$work/peers/lib
+
+cp /bin/busybox $work/bundle/rootfs/bin/true
+cat >$work/bundle/config.json <<'X'
+{"ociVersion": "1.0.2",
+ "process": {"terminal": false, "user": {"uid": 0, "gid": 0}, "args": ["/bin/true"], "cwd": "/",
+   "env": ["PATH=/bin"], "noNewPrivileges": true},
+ "root": {"path": "rootfs", "readonly": true},
+ "mounts": [
+   {"destination": "/proc", "type": "proc", "source": "proc"},
+   {"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+    "options": ["nosuid", "mode=755", "size=65536k"]},
+   {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "ro"]}],
+ "linux": {"namespaces": [{"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"},
+   {"type": "mount"}, {"type": "cgroup"}]}}
+X
+mkdir -p $work/bundle/rootfs/{proc,dev,sys}
+
+qemu=($work/peers/qemu-system-x86_64 -L $work/firmware
+  -M microvm,x-option-roms=off,pit=off,pic=off,rtc=off,isa-serial=off -accel kvm -cpu host -m 128M -smp 1
+  -nodefaults -no-user-config -display none -no-reboot
+  -kernel $work/share/vmlinux -initrd "$work/$(basename "$peer_initramfs")")
+
+tab() { local IFS=$'\t'; printf '%s\n' "$*"; }
+{
+  tab nothing 0 $work/bundle/rootfs/bin/true
+  tab hull 0 $work/bin/hull run --rm busybox true
+  tab crun 0 $work/peers/crun run --bundle $work/bundle bench-crun
+  tab runc 0 $work/peers/runc run --bundle $work/bundle bench-runc
+  tab qemu 0 "${qemu[@]}" -append 'quiet reboot=t panic=-1'
+} >$work/candidates
+"$work/measure" "$rounds" <$work/candidates
+
+# Resident memory of the VMM that is not the guest's: everything mapped, less the range of mappings
+# that together are exactly the guest's RAM.
+$work/bin/hull run --rm --memory 128m busybox sleep 20 &
+run=$!
+vmm=
+for _ in $(seq 100); do
+  for p in /proc/[0-9]*; do
+    [[ $(readlink "$p/exe") == */hull-vmm ]] && vmm=${p#/proc/}
+  done 2>/dev/null
+  [[ -n $vmm ]] && break
+  sleep 0.1
+done
+sleep 8  # Until the container sleeps.
+cp "/proc/$vmm/smaps" $work/smaps
+awk -v guest=$((128 << 20)) '
+  /^[0-9a-f]+-[0-9a-f]+ / {
+    split($1, ends, "-"); n++
+    start[n] = strtonum("0x" ends[1]); end[n] = strtonum("0x" ends[2])
+  }
+  /^Rss:/ { rss[n] = $2 * 1024 }
+  END {
+    for (i = 1; i <= n && !found; i++)
+      for (j = i; j <= n && end[j] - start[i] <= guest; j++) {
+        if (j > i && start[j] != end[j - 1]) break
+        if (end[j] - start[i] == guest) { from = i; to = j; found = 1; break }
+      }
+    if (!found) { print "no range of mappings is the guest RAM" > "/dev/stderr"; exit 1 }
+    for (i = 1; i <= n; i++) { if (i >= from && i <= to) guest_rss += rss[i]; else own += rss[i] }
+    printf "memory vmm-own %d\nmemory guest-touched %d\n", own, guest_rss
+  }' $work/smaps
+kill $run 2>/dev/null || true
+wait $run || true

@@ -1,0 +1,118 @@
+// Runs candidates in turn and prints what each run cost on CLOCK_MONOTONIC.
+//
+//   measure ROUNDS < CANDIDATES
+//
+// CANDIDATES: one a line, fields separated by tabs: name, expected exit status, argv.... Each round
+// runs every candidate once, in order. Prints one line a run: name, tab, nanoseconds. In the
+// emulated host with the instruction clock, one nanosecond is one executed instruction of
+// everything that ran meanwhile: guest, VMM, kernel. The program is static and does nothing else,
+// so that it adds little (the row "nothing" in the benchmark's table shows how much: a posix_spawn
+// of itself).
+//
+// A candidate that ends with another status ends the benchmark: a failure is not a figure.
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cinttypes>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+extern char** environ;
+
+namespace {
+
+struct Candidate {
+  std::string name;
+  int expected_status = 0;
+  std::vector<std::string> argv;
+};
+
+int64_t Nanoseconds() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return int64_t{1'000'000'000} * now.tv_sec + now.tv_nsec;
+}
+
+std::vector<Candidate> ReadCandidates() {
+  std::vector<Candidate> candidates;
+  char* line = nullptr;
+  size_t capacity = 0;
+  ssize_t length;
+  while ((length = getline(&line, &capacity, stdin)) > 0) {
+    std::string text(line, static_cast<size_t>(length));
+    if (text.back() == '\n') text.pop_back();
+    std::vector<std::string> fields;
+    size_t start = 0;
+    while (true) {
+      const size_t tab = text.find('\t', start);
+      fields.push_back(text.substr(start, tab - start));
+      if (tab == std::string::npos) break;
+      start = tab + 1;
+    }
+    if (fields.size() < 3) {
+      std::fprintf(stderr, "measure: not a candidate: %s\n", text.c_str());
+      std::exit(2);
+    }
+    candidates.push_back(
+        {fields[0], std::atoi(fields[1].c_str()), {fields.begin() + 2, fields.end()}});
+  }
+  std::free(line);
+  return candidates;
+}
+
+void RunOnce(const Candidate& candidate, const posix_spawn_file_actions_t& actions) {
+  std::vector<char*> argv;
+  for (const std::string& argument : candidate.argv) {
+    argv.push_back(const_cast<char*>(argument.c_str()));
+  }
+  argv.push_back(nullptr);
+  const int64_t start = Nanoseconds();
+  pid_t pid;
+  const int error = posix_spawn(&pid, argv[0], &actions, nullptr, argv.data(), environ);
+  if (error != 0) {
+    std::fprintf(stderr, "measure: %s: %s\n", argv[0], strerror(error));
+    std::exit(1);
+  }
+  int status;
+  if (waitpid(pid, &status, 0) != pid) {
+    std::perror("measure: waitpid");
+    std::exit(1);
+  }
+  const int64_t end = Nanoseconds();
+  const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  if (code != candidate.expected_status) {
+    std::fprintf(stderr, "measure: %s ended with status %d, not %d\n", candidate.name.c_str(), code,
+                 candidate.expected_status);
+    std::exit(1);
+  }
+  std::printf("%s\t%" PRId64 "\n", candidate.name.c_str(), end - start);
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int rounds = argc == 2 ? std::atoi(argv[1]) : 0;
+  if (rounds < 1) {
+    std::fputs("usage: measure ROUNDS < CANDIDATES\n", stderr);
+    return 2;
+  }
+  const std::vector<Candidate> candidates = ReadCandidates();
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  // Not the terminal's or the session's pipe: its reader's instructions would be counted.
+  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  for (int round = 0; round < rounds; ++round) {
+    for (const Candidate& candidate : candidates) RunOnce(candidate, actions);
+  }
+  return 0;
+}
