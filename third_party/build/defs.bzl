@@ -21,6 +21,8 @@ _FORTIFY = select({
 })
 
 _HARDENED_LINK = [
+    # Bazel's C++ toolchain asks for gold, which does not know static-pie.
+    "-fuse-ld=bfd",
     "-Wl,--as-needed",
     "-Wl,--gc-sections",
     "-Wl,-z,relro,-z,now,-z,noexecstack",
