@@ -18,6 +18,8 @@ REPO = pathlib.Path(__file__).resolve().parent.parent.parent
 PREFIX = REPO / ".hull"
 HULL = PREFIX / "bin" / "hull"
 BIN = REPO / ".bazel" / "bin"
+# Guest memory of the container whose VMM is weighed; inside.sh says the same to hull.
+MEMORY = 128 << 20
 
 # What must hold (name, limit, unit): the ones that fail make --check fail.
 LIMITS = {"hull": (120.0, "Minstr"), "vmm-own": (5.0, "MiB")}
@@ -48,6 +50,30 @@ def peer_initramfs(directory):
     return out
 
 
+def split_resident(smaps, guest_bytes):
+    """(the VMM's own, the guest's) resident bytes, from the text of /proc/PID/smaps.
+
+    The guest's RAM is the run of adjacent mappings (the kernel file's private mapping splits it)
+    that together are exactly guest_bytes long.
+    """
+    mappings = []
+    for line in smaps:
+        if match := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line):
+            mappings.append([int(match[1], 16), int(match[2], 16), 0])
+        elif match := re.match(r"Rss: +(\d+) kB", line):
+            mappings[-1][2] = int(match[1]) * 1024
+    for first, (start, _, _) in enumerate(mappings):
+        end = start
+        for last in range(first, len(mappings)):
+            if mappings[last][0] != end or mappings[last][1] - start > guest_bytes:
+                break
+            end = mappings[last][1]
+            if end - start == guest_bytes:
+                guest = sum(rss for _, _, rss in mappings[first:last + 1])
+                return sum(rss for _, _, rss in mappings) - guest, guest
+    sys.exit("bench: no run of mappings is the guest's RAM")
+
+
 def run_inside(rounds):
     """measure's samples by name, in Minstr; memory figures by name, in MiB."""
     instance = PREFIX / "bench"
@@ -67,13 +93,14 @@ def run_inside(rounds):
     if done.returncode != 0:
         sys.exit(f"bench: the run in the emulated host failed (status {done.returncode}); "
                  f"its output:\n{done.stdout}")
-    samples, memory = {}, {}
+    samples, smaps = {}, []
     for line in done.stdout.splitlines():
         if match := re.fullmatch(r"(\S+)\t(\d+)", line):
             samples.setdefault(match[1], []).append(int(match[2]) / 1e6)
-        elif match := re.fullmatch(r"memory (\S+) (\d+)", line):
-            memory[match[1]] = int(match[2]) / (1 << 20)
-    return samples, memory
+        elif line.startswith("smaps "):
+            smaps.append(line.removeprefix("smaps "))
+    own, guest = split_resident(smaps, MEMORY)
+    return samples, {"vmm-own": own / (1 << 20), "guest-touched": guest / (1 << 20)}
 
 
 def main():
