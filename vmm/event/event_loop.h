@@ -13,8 +13,8 @@
 
 namespace hull {
 
-// Callbacks run on the thread that calls Run(). Everything but Post() and Stop() belongs to that
-// thread (or to any one thread before Run starts).
+// Callbacks run on the thread that calls Run(). Everything but Post(), RunAndWait() and Stop()
+// belongs to that thread (or to any one thread before Run starts).
 class EventLoop {
  public:
   // Never reused, so that a callback which removes another registration cannot hit a newer one.
@@ -35,20 +35,27 @@ class EventLoop {
   // be called from inside the callback itself.
   virtual void RemoveFd(Id id) = 0;
 
-  // Calls `callback` once after `delay`.
+  // Calls `callback` once after `delay`, of the monotonic clock and rounded up to a millisecond. A
+  // negative delay counts as zero, an infinite one never ends.
   virtual Id AddTimer(absl::Duration delay, Callback callback) = 0;
   virtual void CancelTimer(Id id) = 0;
 
-  // Runs `callback` on the loop's thread soon. Thread-safe.
+  // Runs `callback` on the loop's thread soon, after all that was posted before. Thread-safe.
   virtual void Post(Callback callback) = 0;
+  // The same, and returns when it has run: how another thread takes state away from the loop. Where
+  // no thread is in Run() the caller stands in for it, so that a machine can be taken apart after
+  // its loop ended; on the loop's own thread the callback simply runs. Thread-safe; the callback
+  // must not wait for the calling thread.
+  virtual void RunAndWait(Callback callback) = 0;
 
-  // Dispatches until Stop(). kInternal if epoll itself fails.
+  // Dispatches until Stop(); a Stop that came before makes it return at once. Can be run again. An
+  // error means that epoll itself failed.
   virtual absl::Status Run() = 0;
   // Thread-safe; also from a callback.
   virtual void Stop() = 0;
 
-  // One pass that waits at most `timeout`: for tests and for draining. Returns whether anything
-  // ran.
+  // One pass that waits at most `timeout` for something to do: for tests and for draining. Returns
+  // whether anything ran. Not from a callback.
   virtual absl::StatusOr<bool> RunOnce(absl::Duration timeout) = 0;
 };
 

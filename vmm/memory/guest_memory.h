@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "vmm/base/scoped_mmap.h"
 #include "vmm/memory/guest_address.h"
+#include "vmm/memory/guest_view.h"
 
 namespace hull {
 
@@ -29,7 +30,11 @@ namespace hull {
 // Every address and size may come from the guest. An access that is not wholly inside one region
 // (regions that touch are still two) fails with kOutOfRange and has no effect.
 //
-// Thread-safe: the layout is fixed after Create and MapFile.
+// Pages are anonymous until touched, or a file's after MapFile; the host's overcommit policy is not
+// asked for all of it at once (MAP_NORESERVE), as a guest seldom touches what it was given.
+//
+// Thread-safe: the layout is fixed after Create and MapFile. Concurrent copies of the same bytes
+// are not atomic towards each other, as between any two agents of one memory.
 class GuestMemory {
  public:
   struct Range {
@@ -53,7 +58,9 @@ class GuestMemory {
 
   // Replaces [start, start + size) by a private (copy-on-write) mapping of `fd` at `offset`, so
   // that VMs share the file's clean pages. `start`, `size` and `offset` are page-aligned. The file
-  // must reach to offset + size (a shorter one would fault: kOutOfRange). Before the guest runs.
+  // must be a regular one (kInvalidArgument) and reach to offset + size rounded up to a page (past
+  // its last page a mapping faults: kOutOfRange). Before the guest runs. After any other error the
+  // range may be unmapped: give the whole memory up.
   absl::Status MapFile(GuestAddress start, uint64_t size, int fd, off_t offset);
 
   absl::Status Read(GuestAddress address, std::span<uint8_t> out) const;
@@ -81,6 +88,9 @@ class GuestMemory {
   absl::StatusOr<uint16_t> LoadAcquire16(GuestAddress address) const;
   absl::Status StoreRelease16(GuestAddress address, uint16_t value) const;
 
+  // A part of one region, translated once: for rings that are accessed all the time.
+  absl::StatusOr<GuestView> View(GuestAddress address, uint64_t size) const;
+
   // Whether [address, address + size) lies wholly inside one region. A size of 0 is contained where
   // `address` itself is, or is the end of, a region.
   bool Contains(GuestAddress address, uint64_t size) const;
@@ -94,10 +104,12 @@ class GuestMemory {
 
  private:
   GuestMemory() = default;
+  // Null when [address, address + size) is not wholly inside one region.
+  uint8_t* Find(GuestAddress address, uint64_t size) const;
   absl::StatusOr<uint8_t*> Translate(GuestAddress address, uint64_t size) const;
 
   std::vector<ScopedMmap> mappings_;
-  std::vector<Region> regions_;
+  std::vector<Region> regions_;  // Ascending; few, so that a linear search is the fastest.
 };
 
 }  // namespace hull

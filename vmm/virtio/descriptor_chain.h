@@ -25,9 +25,10 @@ struct Buffer {
 // not completed is a bug of the device (the driver would wait for ever), logged once and tolerated.
 //
 // Holds copies of the descriptors, so nothing the guest does later changes the chain; the *content*
-// of the buffers stays volatile and is copied by Reader and Writer below.
+// of the buffers stays volatile and is copied by Read and Write below.
 // Readable buffers come before writable ones (2.7.4.2), every buffer lies wholly in guest memory,
-// and the total of each part fits 32 bits: Queue::Pop has checked it.
+// and the total of all fits 32 bits (2.7.5.2): Queue::Pop has checked it. A descriptor of length
+// zero, which the specification does not forbid, carries nothing and is left out.
 class DescriptorChain {
  public:
   using Buffers = absl::InlinedVector<Buffer, 4>;
@@ -36,6 +37,9 @@ class DescriptorChain {
   DescriptorChain(DescriptorChain&& other) noexcept;
   DescriptorChain& operator=(DescriptorChain&& other) noexcept;
   ~DescriptorChain();
+
+  // Drops the chain because the driver no longer waits for it: the queue was reset.
+  void Abandon() && { owed_ = false; }
 
   uint16_t head() const { return head_; }
   // What the device reads and what it writes, in order.
@@ -52,6 +56,9 @@ class DescriptorChain {
   // Host iovecs over [offset, offset + size) of either part, for a vectored system call only.
   absl::StatusOr<std::vector<iovec>> ReadableSlices(uint32_t offset, uint32_t size) const;
   absl::StatusOr<std::vector<iovec>> WritableSlices(uint32_t offset, uint32_t size) const;
+  // The same, replacing the content of `slices`, whose capacity a busy device keeps.
+  absl::Status ReadableSlices(uint32_t offset, uint32_t size, std::vector<iovec>& slices) const;
+  absl::Status WritableSlices(uint32_t offset, uint32_t size, std::vector<iovec>& slices) const;
 
  private:
   friend class Queue;

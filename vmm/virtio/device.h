@@ -47,9 +47,19 @@ struct Activation {
   std::function<void()> needs_reset;
 };
 
+// Reads a configuration space held as bytes; what lies beyond it is zeroes.
+inline void CopyConfig(std::span<const uint8_t> space, uint32_t offset, std::span<uint8_t> data) {
+  for (size_t i = 0; i < data.size(); ++i) {
+    const uint64_t at = uint64_t{offset} + i;
+    data[i] = at < space.size() ? space[at] : 0;
+  }
+}
+
 // A device behind any transport. The transport calls all of these under its own lock, on vCPU
 // threads: none may block, and Activate and Reset hand their work to the device's own thread (the
-// event loop), Reset returning only when that thread has let go of the queues.
+// event loop: EventLoop::Post and RunAndWait), Reset returning only when that thread has let go of
+// the queues. The device's thread may raise interrupts and ask for a reset meanwhile: those take no
+// lock of the transport's.
 class Device {
  public:
   virtual ~Device() = default;
@@ -76,7 +86,8 @@ class Device {
 
   // Called once after each reset. An error sets DEVICE_NEEDS_RESET.
   virtual absl::Status Activate(Activation activation) = 0;
-  // Stops and forgets the queues: requests under way finish or are dropped before it returns.
+  // Stops and forgets the queues: requests under way finish or are dropped before it returns. Also
+  // called when the device is not active.
   virtual void Reset() = 0;
 };
 

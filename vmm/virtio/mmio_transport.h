@@ -27,7 +27,8 @@ inline constexpr uint64_t kMmioQueueNotify = 0x050;
 // raises interrupts.
 class MmioTransport : public BusDevice {
  public:
-  // `interrupt` is the device's line. `memory` must outlive the transport.
+  // `interrupt` is the device's line. `memory` must outlive the transport. kInvalidArgument if a
+  // queue size of the device is not a power of two in [1, kMaxQueueSize].
   static absl::StatusOr<std::shared_ptr<MmioTransport>> Create(
       const GuestMemory& memory, std::shared_ptr<Device> device,
       std::shared_ptr<Interrupt> interrupt);
@@ -36,7 +37,8 @@ class MmioTransport : public BusDevice {
   // notification write that reaches Write() anyway (no ioeventfd) signals the same event.
   virtual std::span<const EventFd> queue_events() const = 0;
 
-  // Stops the device: for the machine's shutdown.
+  // Stops the device as the driver's reset does: for the machine's shutdown, before the event loop
+  // goes. The destructor does it too.
   virtual void ResetDevice() = 0;
 };
 

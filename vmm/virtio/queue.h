@@ -13,12 +13,14 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "vmm/memory/guest_memory.h"
+#include "vmm/memory/guest_view.h"
 #include "vmm/virtio/descriptor_chain.h"
 
 namespace hull::virtio {
 
-// The largest queue this VMM offers; also the cap on the descriptors of one chain, whether direct
-// or indirect.
+// The largest queue this VMM offers; also the cap on the descriptors of an indirect table. (Linux
+// puts more descriptors into such a table than the queue has entries, against 2.7.5.3.1, so the
+// queue's size is the cap of the direct part of a chain only.)
 inline constexpr uint16_t kMaxQueueSize = 1024;
 
 // What the driver wrote to the transport's queue registers: all of it guest-controlled.
@@ -52,6 +54,9 @@ class Queue {
   // (every descriptor fetched once and validated) before it is returned. A malformed chain, or an
   // available index that runs ahead by more than the queue's size, is kDataLoss: the device must
   // then ask for a reset (DEVICE_NEEDS_RESET) and not touch the queue again.
+  //
+  // An empty queue asks the driver for a notification, unless those are disabled: a device that
+  // never disables them gets one for every batch without doing more.
   absl::StatusOr<std::optional<DescriptorChain>> Pop();
 
   // Gives the last popped chain back unused, so that the next Pop returns it again: for a device
@@ -63,7 +68,7 @@ class Queue {
   absl::Status Complete(DescriptorChain chain, uint32_t written);
 
   // Whether the completions since the last call ask for an interrupt (event index or
-  // VRING_AVAIL_F_NO_INTERRUPT). Call once after a batch of Complete.
+  // VIRTQ_AVAIL_F_NO_INTERRUPT). Call once after a batch of Complete; false if there was none.
   bool NeedsInterrupt();
 
   // Suppresses and re-enables the driver's notifications. Enable returns true if chains arrived
@@ -74,16 +79,27 @@ class Queue {
   uint16_t size() const { return config_.size; }
   const QueueConfig& config() const { return config_; }
   QueueState state() const { return state_; }
-  void RestoreState(const QueueState& state) { state_ = state; }
+  void RestoreState(const QueueState& state);
 
  private:
-  Queue(const GuestMemory& memory, const QueueConfig& config, uint64_t features)
-      : memory_(&memory), config_(config), features_(features) {}
+  Queue(const GuestMemory& memory, const QueueConfig& config, uint64_t features,
+        GuestView descriptors, GuestView available, GuestView used);
+
+  absl::StatusOr<DescriptorChain> ParseChain(uint16_t head) const;
+  // Whether the driver offered more than was popped. kDataLoss if it is more than the ring holds.
+  absl::StatusOr<bool> HasAvailable();
 
   const GuestMemory* memory_;
   QueueConfig config_;
-  uint64_t features_;
+  bool event_index_;
+  bool indirect_;
+  // The three areas, translated once. Their content is guest-controlled, except for the used ring's
+  // positions, which are ours (state_) and never read back.
+  GuestView descriptors_;
+  GuestView available_;
+  GuestView used_;
   QueueState state_;
+  uint16_t seen_available_ = 0;        // The driver's index when last loaded.
   uint16_t signalled_used_ = 0;        // next_used when an interrupt was last decided.
   bool signalled_used_valid_ = false;  // False until the first decision, which always interrupts.
   bool notification_enabled_ = true;
