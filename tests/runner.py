@@ -75,7 +75,20 @@ def run_bazel_tests(tally, label, targets, options):
         tally.add(*cases_of(report, f"{label} {target}"))
 
 
+def check_format(tally):
+    """Every C++ file is as clang-format would write it: one case."""
+    files = subprocess.run(["git", "ls-files", "*.cc", "*.h"], cwd=REPO, stdout=subprocess.PIPE,
+                           text=True, timeout=60, check=True).stdout.split()
+    result = subprocess.run(["clang-format", "--dry-run", "--Werror", *files], cwd=REPO,
+                            timeout=600, check=False)
+    if result.returncode == 0:
+        tally.add(1, [])
+    else:
+        tally.add(0, ["unit: files that clang-format would change (see above)"])
+
+
 def tier_unit(tally, _):
+    check_format(tally)
     excluded = " union ".join(f"attr(tags, '\\b{tag}\\b', tests(//...))" for tag in ["kvm", "e2e"])
     targets = query(f"tests(//...) except ({excluded})")
     run_bazel_tests(tally, "unit", targets, [])
