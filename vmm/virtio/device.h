@@ -84,10 +84,10 @@ class Device {
     (void)data;
   }
 
-  // Called once after each reset. An error sets DEVICE_NEEDS_RESET.
+  // Called at most once after each reset. An error sets DEVICE_NEEDS_RESET.
   virtual absl::Status Activate(Activation activation) = 0;
-  // Stops and forgets the queues: requests under way finish or are dropped before it returns. Also
-  // called when the device is not active.
+  // Stops and forgets the queues: requests under way finish or are dropped before it returns.
+  // Called once after each Activate, also after one that failed.
   virtual void Reset() = 0;
 };
 

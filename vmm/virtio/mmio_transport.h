@@ -14,14 +14,12 @@
 #include "vmm/bus/interrupt.h"
 #include "vmm/memory/guest_memory.h"
 #include "vmm/virtio/device.h"
+#include "vmm/virtio/mmio_registers.h"
 
 namespace hull::virtio {
 
 // The register window of one device.
 inline constexpr uint64_t kMmioSize = 0x1000;
-// Where the driver writes a queue's index to notify it; an ioeventfd per queue is bound here
-// (4 bytes wide, datamatch = the index), so that no vCPU does I/O.
-inline constexpr uint64_t kMmioQueueNotify = 0x050;
 
 // Registers of one device. Thread-safe: vCPU threads call Read and Write, the device's thread
 // raises interrupts.
@@ -33,8 +31,9 @@ class MmioTransport : public BusDevice {
       const GuestMemory& memory, std::shared_ptr<Device> device,
       std::shared_ptr<Interrupt> interrupt);
 
-  // One event per queue, by index, to be bound to kMmioQueueNotify. The transport owns them; a
-  // notification write that reaches Write() anyway (no ioeventfd) signals the same event.
+  // One event per queue, by index, to be bound to kMmioQueueNotify as an ioeventfd (4 bytes wide,
+  // datamatch = the index), so that no vCPU does I/O. The transport owns them; a notification write
+  // that reaches Write() anyway (no ioeventfd) signals the same event.
   virtual std::span<const EventFd> queue_events() const = 0;
 
   // Stops the device as the driver's reset does: for the machine's shutdown, before the event loop
