@@ -1,5 +1,6 @@
 // Replays a fuzz target's corpus as an ordinary test: each argument is a file or a directory of
-// files. libFuzzer brings its own main(); this one stands in for it where clang's runtime is absent.
+// files. libFuzzer brings its own main(); this one stands in for it where clang's runtime is
+// absent.
 
 #include <cstdint>
 #include <cstdio>
