@@ -85,13 +85,20 @@ class Device : public virtio::Device, private BackendObserver {
   // BackendObserver: a host socket has something for the guest.
   void OnPacketPending() override;
 
+  static void EndSession(Session& session);
+
   // Loop's thread only.
   void Start(const std::shared_ptr<Session>& session);
-  void Stop(const std::shared_ptr<Session>& session);
+  void Stop(std::shared_ptr<Session> session);
+  // With the session's lock held.
+  void Fail(Session& session, const absl::Status& status);
   void Process();
+  // Returns whether there is more to do at once.
+  bool PumpOnce();
 
   const uint32_t guest_cid_;
   EventLoop* const loop_;
+  std::string bound_path_;  // Of the listener, if this device made it.
   std::unique_ptr<Muxer> muxer_;
 
   // The session that the transport last activated. Written under the transport's lock only.
@@ -99,7 +106,6 @@ class Device : public virtio::Device, private BackendObserver {
 
   // Loop's thread only.
   std::shared_ptr<Session> running_;
-  bool processing_ = false;
   bool resume_posted_ = false;
 
   // Callbacks posted to the loop hold a weak reference, so that those which outlive the device do

@@ -6,7 +6,8 @@ namespace hull::vsock {
 
 Header DecodeHeader(const HeaderBytes& bytes) {
   Header header;
-  std::memcpy(&header, bytes.data(), kHeaderSize);
+  // SAFETY: a structure of plain integers, of which only the padding is left out.
+  std::memcpy(static_cast<void*>(&header), bytes.data(), kHeaderSize);
   return header;
 }
 
