@@ -1,0 +1,43 @@
+#include "vmm/devices/power/power.h"
+
+#include <algorithm>
+
+namespace hull::power {
+
+namespace {
+
+constexpr uint8_t kExitPowerOff = 0x01;
+constexpr uint8_t kExitReboot = 0x02;
+constexpr uint8_t kExitPanic = 0x03;
+constexpr uint8_t kPulseReset = 0xfe;
+
+void ReadZeroes(std::span<uint8_t> data) { std::fill(data.begin(), data.end(), uint8_t{0}); }
+
+}  // namespace
+
+void ExitPort::Read(uint64_t, std::span<uint8_t> data) { ReadZeroes(data); }
+
+void ExitPort::Write(uint64_t, std::span<const uint8_t> data) {
+  switch (data[0]) {
+    case kExitPowerOff:
+      handler_(Request::kPowerOff);
+      break;
+    case kExitReboot:
+      handler_(Request::kReboot);
+      break;
+    case kExitPanic:
+      handler_(Request::kPanic);
+      break;
+    default:
+      break;
+  }
+}
+
+// Status 0: both buffers are empty, so a driver that waits for room for a command goes on.
+void KeyboardReset::Read(uint64_t, std::span<uint8_t> data) { ReadZeroes(data); }
+
+void KeyboardReset::Write(uint64_t, std::span<const uint8_t> data) {
+  if (data[0] == kPulseReset) handler_(Request::kReboot);
+}
+
+}  // namespace hull::power

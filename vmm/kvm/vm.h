@@ -1,0 +1,74 @@
+// One KVM virtual machine: its memory, its interrupt controller, its event bindings.
+
+#ifndef VMM_KVM_VM_H_
+#define VMM_KVM_VM_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "vmm/base/event_fd.h"
+#include "vmm/base/unique_fd.h"
+#include "vmm/bus/interrupt.h"
+#include "vmm/kvm/vcpu.h"
+#include "vmm/memory/guest_memory.h"
+
+namespace hull::kvm {
+
+// An interrupt line of the in-kernel controller, raised through an irqfd: one edge a call, with one
+// write and no ioctl. Any thread.
+class IrqLine : public Interrupt {
+ public:
+  explicit IrqLine(EventFd event) : event_(std::move(event)) {}
+  void Raise() override { event_.Signal(); }
+
+ private:
+  const EventFd event_;
+};
+
+// Linux kernel documentation, virt/kvm/api.rst, "VM ioctls". All ioctls are made by the process
+// that created the VM; the kernel serialises them, so any thread may call.
+class Vm {
+ public:
+  Vm(Vm&&) = default;
+  Vm& operator=(Vm&&) = default;
+
+  // Three pages that Intel CPUs without unrestricted guest mode need for real mode. `address` is
+  // below 4 GiB, page-aligned, outside guest RAM. Before the first vCPU.
+  absl::Status SetTssAddress(uint64_t address);
+
+  // PIC, IO-APIC and local APICs in the kernel, with the default routing: line n is IO-APIC pin n
+  // (0 to 23), and PIC input n below 16. Before the first vCPU.
+  absl::Status CreateIrqChip();
+
+  // Makes each region of `memory` guest RAM, one slot a region. `memory` must outlive the VM.
+  absl::Status MapMemory(const GuestMemory& memory);
+
+  // `id` is the vCPU's APIC id. vCPU 0 starts running, the others wait for INIT and SIPI.
+  absl::StatusOr<Vcpu> CreateVcpu(uint32_t id);
+
+  // A new edge-triggered line on IO-APIC pin `pin`.
+  absl::StatusOr<std::shared_ptr<IrqLine>> CreateIrqLine(uint32_t pin);
+
+  // Where a guest's write wakes an event instead of leaving to the VMM.
+  enum class Space { kMmio, kPort };
+  // From now on a write of `size` bytes (1, 2, 4 or 8) with the value `match` at `address` signals
+  // `event`; the kernel keeps its own reference to it. Another value or size still leaves to the
+  // VMM.
+  absl::Status AddIoEvent(Space space, uint64_t address, uint32_t size, uint64_t match,
+                          const EventFd& event);
+
+ private:
+  friend class System;
+  Vm(UniqueFd fd, size_t run_size) : fd_(std::move(fd)), run_size_(run_size) {}
+
+  UniqueFd fd_;
+  size_t run_size_;
+};
+
+}  // namespace hull::kvm
+
+#endif  // VMM_KVM_VM_H_

@@ -1,0 +1,299 @@
+#include "vmm/machine/machine.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "vmm/arch/x86_64/cpu_state.h"
+#include "vmm/arch/x86_64/cpuid.h"
+#include "vmm/arch/x86_64/layout.h"
+#include "vmm/base/posix_error.h"
+#include "vmm/base/status_macros.h"
+#include "vmm/devices/power/power.h"
+#include "vmm/devices/serial/wire.h"
+#include "vmm/machine/host_file.h"
+#include "vmm/virtio/mmio_registers.h"
+
+namespace hull::machine {
+
+namespace {
+
+// How long a reader of the console may hold up the end of the machine.
+constexpr absl::Duration kConsoleDrain = absl::Seconds(1);
+// IO-APIC pins above the serial port's are the virtio devices'.
+static_assert(kMaxBlockDevices + 2 == x86_64::kMaxVirtioDevices);
+
+uint64_t HostMemory() {
+  struct sysinfo info;
+  if (sysinfo(&info) != 0) return 0;
+  return uint64_t{info.totalram} * info.mem_unit;
+}
+
+absl::Status CheckHostMemory(uint64_t wanted) {
+  const uint64_t available = HostMemory();
+  if (wanted <= available) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "memory_bytes: ", wanted, " is more than this host's ", available >> 20, " MiB of memory"));
+}
+
+// What the kernel must be told about devices that the device tree cannot describe.
+std::string CommandLine(const MachineSpec& spec) {
+  std::string line = spec.cmdline;
+  const auto add = [&line](absl::string_view word) {
+    absl::StrAppend(&line, line.empty() ? "" : " ", word);
+  };
+  if (!spec.console.has_value()) {
+    add("8250.nr_uarts=0");  // There is no serial port to look for.
+  } else if (!absl::StrContains(spec.cmdline, "console=")) {
+    add("console=ttyS0");
+  }
+  return line;
+}
+
+absl::StatusOr<std::array<uint8_t, 32>> RandomSeed() {
+  std::array<uint8_t, 32> seed;
+  // Up to 256 bytes come whole.
+  if (getrandom(seed.data(), seed.size(), 0) != static_cast<ssize_t>(seed.size())) {
+    return PosixError("getrandom");
+  }
+  return seed;
+}
+
+Ending EndingOf(power::Request request) {
+  switch (request) {
+    case power::Request::kPowerOff:
+      return {Ending::Kind::kPowerOff, ""};
+    case power::Request::kReboot:
+      return {Ending::Kind::kReboot, ""};
+    case power::Request::kPanic:
+      return {Ending::Kind::kPanic, ""};
+  }
+  return {Ending::Kind::kInternalError, "unknown power request"};
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Machine>> Machine::Create(const MachineSpec& spec) {
+  HULL_RETURN_IF_ERROR(ValidateSpec(spec));
+  HULL_RETURN_IF_ERROR(CheckHostMemory(spec.memory_bytes));
+  std::unique_ptr<Machine> machine(new Machine);
+  HULL_ASSIGN_OR_RETURN(machine->loop_, EventLoop::Create());
+  // Before anything exists that a signal would leave behind.
+  HULL_RETURN_IF_ERROR(machine->TakeSignals());
+  HULL_ASSIGN_OR_RETURN(const kvm::System system, kvm::System::Open());
+  HULL_RETURN_IF_ERROR(machine->CreateVm(system, spec));
+  HULL_RETURN_IF_ERROR(machine->AddPowerPorts());
+  if (spec.console.has_value()) HULL_RETURN_IF_ERROR(machine->AddConsole(*spec.console));
+  HULL_RETURN_IF_ERROR(machine->AddDevices(spec));
+  HULL_ASSIGN_OR_RETURN(const uint64_t entry, machine->LoadGuest(spec));
+  HULL_RETURN_IF_ERROR(machine->CreateVcpus(system, spec.vcpus, entry));
+  return machine;
+}
+
+Machine::~Machine() {
+  // The threads must be gone before what they use.
+  vcpus_.clear();
+  if (signal_watch_.has_value()) loop_->RemoveFd(*signal_watch_);
+}
+
+absl::Status Machine::TakeSignals() {
+  sigset_t taken;
+  sigemptyset(&taken);
+  sigaddset(&taken, SIGTERM);
+  sigaddset(&taken, SIGINT);
+  if (pthread_sigmask(SIG_BLOCK, &taken, nullptr) != 0) return PosixError("block signals");
+  // A reader of the console or a peer of a socket that went away is an error where it is written
+  // to, not the end of the machine.
+  signal(SIGPIPE, SIG_IGN);
+  signals_ = UniqueFd(signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!signals_) return PosixError("signalfd");
+  HULL_ASSIGN_OR_RETURN(signal_watch_,
+                        loop_->AddFd(signals_.get(), EPOLLIN, [this](uint32_t) { OnSignal(); }));
+  return absl::OkStatus();
+}
+
+void Machine::OnSignal() {
+  signalfd_siginfo info;
+  if (read(signals_.get(), &info, sizeof(info)) != sizeof(info)) return;
+  stop_signal_ = static_cast<int>(info.ssi_signo);
+  End({Ending::Kind::kStopped, ""});
+}
+
+absl::Status Machine::CreateVm(const kvm::System& system, const MachineSpec& spec) {
+  HULL_ASSIGN_OR_RETURN(memory_, GuestMemory::Create(x86_64::MemoryRanges(spec.memory_bytes)));
+  HULL_ASSIGN_OR_RETURN(vm_, system.CreateVm());
+  HULL_RETURN_IF_ERROR(vm_->SetTssAddress(x86_64::kTssAddress));
+  HULL_RETURN_IF_ERROR(vm_->CreateIrqChip());
+  HULL_RETURN_IF_ERROR(vm_->MapMemory(*memory_));
+  hardware_.vcpus = spec.vcpus;
+  hardware_.lapic_address = x86_64::kLapicAddress;
+  hardware_.ioapic_address = x86_64::kIoapicAddress;
+  return absl::OkStatus();
+}
+
+absl::Status Machine::AddPowerPorts() {
+  const auto end = [this](power::Request request) { End(EndingOf(request)); };
+  HULL_RETURN_IF_ERROR(ports_.Insert(power::kExitPort, power::kExitPortSize,
+                                     std::make_shared<power::ExitPort>(end)));
+  hardware_.exit_port = power::kExitPort;
+  return ports_.Insert(power::kKeyboardControllerPort, power::kKeyboardControllerSize,
+                       std::make_shared<power::KeyboardReset>(end));
+}
+
+absl::Status Machine::AddConsole(const ConsoleSpec& spec) {
+  // Not blocking matters for a named pipe alone: without a reader, opening it is an error then.
+  constexpr int kFlags = O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_NONBLOCK;
+  absl::StatusOr<UniqueFd> output = OpenFileRef(spec.output, kFlags, 0640);
+  if (!output.ok()) return Annotate(output.status(), "console");
+  UniqueFd input;
+  if (spec.input.has_value()) {
+    // A terminal is one descriptor for both, but the two sides are watched separately.
+    absl::StatusOr<UniqueFd> opened = *spec.input == spec.output
+                                          ? output->Duplicate()
+                                          : OpenFileRef(*spec.input, O_RDONLY | O_NOCTTY);
+    if (!opened.ok()) return Annotate(opened.status(), "console.input");
+    input = *std::move(opened);
+  }
+  HULL_ASSIGN_OR_RETURN(std::shared_ptr<Interrupt> line, vm_->CreateIrqLine(x86_64::kSerialPin));
+  absl::StatusOr<std::unique_ptr<serial::Console>> console =
+      serial::Console::Create(*loop_, std::move(line), *std::move(output), std::move(input));
+  if (!console.ok()) return Annotate(console.status(), "console");
+  console_ = *std::move(console);
+  return ports_.Insert(x86_64::kSerialPort, serial::kRegisterCount, console_->uart());
+}
+
+absl::Status Machine::AttachVirtio(std::shared_ptr<virtio::Device> device) {
+  const size_t slot = transports_.size();
+  const uint64_t address = x86_64::kVirtioMmioStart + slot * virtio::kMmioSize;
+  const uint32_t pin = x86_64::kFirstVirtioPin + static_cast<uint32_t>(slot);
+  HULL_ASSIGN_OR_RETURN(std::shared_ptr<Interrupt> line, vm_->CreateIrqLine(pin));
+  HULL_ASSIGN_OR_RETURN(
+      std::shared_ptr<virtio::MmioTransport> transport,
+      virtio::MmioTransport::Create(*memory_, std::move(device), std::move(line)));
+  uint64_t queue = 0;
+  for (const EventFd& event : transport->queue_events()) {
+    HULL_RETURN_IF_ERROR(vm_->AddIoEvent(kvm::Vm::Space::kMmio, address + virtio::kMmioQueueNotify,
+                                         sizeof(uint32_t), queue++, event));
+  }
+  HULL_RETURN_IF_ERROR(mmio_.Insert(address, virtio::kMmioSize, transport));
+  hardware_.virtio.push_back({.address = address, .size = virtio::kMmioSize, .irq = pin});
+  transports_.push_back(std::move(transport));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<uint64_t> Machine::LoadGuest(const MachineSpec& spec) {
+  HULL_ASSIGN_OR_RETURN(const UniqueFd kernel_file, [&]() -> absl::StatusOr<UniqueFd> {
+    absl::StatusOr<UniqueFd> file = OpenFileRef(spec.kernel, O_RDONLY);
+    if (!file.ok()) return Annotate(file.status(), "kernel");
+    return file;
+  }());
+  absl::StatusOr<boot::LoadedKernel> kernel =
+      boot::LoadKernel(*memory_, x86_64::kHighMemoryStart, kernel_file.get());
+  if (!kernel.ok()) {
+    return Annotate(kernel.status(), absl::StrCat("kernel ", Describe(spec.kernel)));
+  }
+  if (kernel->end > x86_64::kIdentityMapSize) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("kernel ", Describe(spec.kernel), ": it does not lie within the first GiB"));
+  }
+
+  const std::vector<boot::MemoryRange> ram = x86_64::E820Ranges(spec.memory_bytes);
+  boot::BootParamsConfig config = {.ram = ram,
+                                   .command_line_address = x86_64::kCommandLineAddress,
+                                   .setup_data_address = x86_64::kSetupDataAddress,
+                                   .initramfs = {},
+                                   .header = kernel->header};
+  if (spec.initramfs.has_value()) {
+    absl::StatusOr<UniqueFd> file = OpenFileRef(*spec.initramfs, O_RDONLY);
+    if (!file.ok()) return Annotate(file.status(), "initramfs");
+    const uint64_t limit =
+        std::min({spec.memory_bytes, x86_64::kHoleStart, kernel->initramfs_limit});
+    absl::StatusOr<boot::MemoryRange> loaded =
+        boot::LoadInitramfs(*memory_, kernel->end, limit, file->get());
+    if (!loaded.ok()) {
+      return Annotate(loaded.status(), absl::StrCat("initramfs ", Describe(*spec.initramfs)));
+    }
+    config.initramfs = *loaded;
+  }
+
+  absl::Status written = boot::WriteCommandLine(*memory_, GuestAddress{x86_64::kCommandLineAddress},
+                                                CommandLine(spec));
+  if (!written.ok()) return Annotate(written, "cmdline");
+  HULL_ASSIGN_OR_RETURN(const std::vector<uint8_t> tree, boot::BuildDeviceTree(hardware_));
+  HULL_ASSIGN_OR_RETURN(const auto seed, RandomSeed());
+  const boot::SetupDataItem items[] = {{SETUP_DTB, tree}, {SETUP_RNG_SEED, seed}};
+  HULL_RETURN_IF_ERROR(boot::WriteSetupData(*memory_, GuestAddress{x86_64::kSetupDataAddress},
+                                            x86_64::kSetupDataLimit, items));
+  HULL_ASSIGN_OR_RETURN(const boot_params params, boot::BuildBootParams(config));
+  HULL_RETURN_IF_ERROR(memory_->WriteObject(GuestAddress{x86_64::kZeroPageAddress}, params));
+  HULL_RETURN_IF_ERROR(x86_64::WriteBootTables(*memory_));
+  return kernel->entry;
+}
+
+absl::Status Machine::CreateVcpus(const kvm::System& system, uint32_t count, uint64_t entry) {
+  HULL_ASSIGN_OR_RETURN(const std::vector<kvm_cpuid_entry2> supported, system.SupportedCpuid());
+  const bool tsc_deadline = system.CheckExtension(KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+  for (uint32_t id = 0; id < count; ++id) {
+    HULL_ASSIGN_OR_RETURN(kvm::Vcpu vcpu, vm_->CreateVcpu(id));
+    HULL_RETURN_IF_ERROR(vcpu.SetCpuid(x86_64::GuestCpuid(supported, count, id, tsc_deadline)));
+    HULL_RETURN_IF_ERROR(vcpu.SetMsrs(x86_64::BootMsrs()));
+    if (id == 0) {
+      HULL_RETURN_IF_ERROR(x86_64::SetUpBootCpu(vcpu, entry, x86_64::kZeroPageAddress));
+    }
+    VcpuThread::Callbacks callbacks = {
+        .on_ending = [this](Ending ending) { End(std::move(ending)); },
+        .on_stopped =
+            [this] {
+              // After the last vCPU, nothing of the guest moves any more.
+              loop_->Post([this] {
+                if (++vcpus_stopped_ == vcpus_.size()) loop_->Stop();
+              });
+            },
+    };
+    HULL_ASSIGN_OR_RETURN(
+        std::unique_ptr<VcpuThread> thread,
+        VcpuThread::Start(std::move(vcpu), id, ports_, mmio_, std::move(callbacks)));
+    vcpus_.push_back(std::move(thread));
+  }
+  return absl::OkStatus();
+}
+
+void Machine::End(Ending ending) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (ending_.has_value()) return;
+    ending_ = std::move(ending);
+  }
+  for (const std::unique_ptr<VcpuThread>& vcpu : vcpus_) vcpu->RequestStop();
+}
+
+Ending Machine::Run() {
+  for (const std::unique_ptr<VcpuThread>& vcpu : vcpus_) vcpu->Resume();
+  // The loop goes on while the vCPUs stop, since their last accesses may need it; the last of them
+  // stops it.
+  const absl::Status status = loop_->Run();
+  if (!status.ok()) End({Ending::Kind::kHostError, std::string(status.message())});
+  vcpus_.clear();
+  FinishDevices();
+  absl::MutexLock lock(&mutex_);
+  return *ending_;
+}
+
+void Machine::FinishDevices() {
+  for (const auto& transport : transports_) transport->ResetDevice();
+  if (console_ != nullptr) console_->Drain(kConsoleDrain);
+}
+
+}  // namespace hull::machine

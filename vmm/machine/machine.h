@@ -1,0 +1,95 @@
+// A running machine, composed from its specification.
+
+#ifndef VMM_MACHINE_MACHINE_H_
+#define VMM_MACHINE_MACHINE_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "vmm/base/unique_fd.h"
+#include "vmm/boot/device_tree.h"
+#include "vmm/boot/linux_loader.h"
+#include "vmm/bus/bus.h"
+#include "vmm/devices/serial/console.h"
+#include "vmm/event/event_loop.h"
+#include "vmm/kvm/system.h"
+#include "vmm/kvm/vm.h"
+#include "vmm/machine/spec.h"
+#include "vmm/memory/guest_memory.h"
+#include "vmm/vcpu/ending.h"
+#include "vmm/vcpu/vcpu_thread.h"
+#include "vmm/virtio/device.h"
+#include "vmm/virtio/mmio_transport.h"
+
+namespace hull::machine {
+
+// The micro machine of DESIGN.md, section 5. One per process: it takes the process's SIGTERM and
+// SIGINT. Threads: the caller's, which runs the event loop and owns all devices, one a vCPU, and
+// what a device starts for itself.
+class Machine {
+ public:
+  // Builds the machine without running any of it. Inherited descriptors in `spec` are taken over.
+  // kInvalidArgument where the specification, or a file that it names, is at fault; anything else
+  // is the host's.
+  static absl::StatusOr<std::unique_ptr<Machine>> Create(const MachineSpec& spec);
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+  ~Machine();
+
+  // Runs it to its end, once. When it returns, no vCPU runs, and everything that the guest had
+  // handed over has reached the host. A kStopped ending is SIGTERM's or SIGINT's; see
+  // stop_signal().
+  Ending Run();
+
+  // Which signal stopped it, or 0.
+  int stop_signal() const { return stop_signal_; }
+
+ private:
+  Machine() = default;
+
+  absl::Status TakeSignals();
+  absl::Status CreateVm(const kvm::System& system, const MachineSpec& spec);
+  absl::Status AddPowerPorts();
+  absl::Status AddConsole(const ConsoleSpec& spec);
+  absl::Status AddDevices(const MachineSpec& spec);
+  absl::Status AttachVirtio(std::shared_ptr<virtio::Device> device);
+  absl::StatusOr<uint64_t> LoadGuest(const MachineSpec& spec);
+  absl::Status CreateVcpus(const kvm::System& system, uint32_t count, uint64_t entry);
+
+  // The first ending counts. Any thread.
+  void End(Ending ending);
+  void OnSignal();
+  // Once no vCPU runs: lets the devices finish what the guest left them.
+  void FinishDevices();
+
+  // Members are destroyed from the last to the first: the vCPUs, then the devices, then what both
+  // stand on.
+  std::unique_ptr<EventLoop> loop_;
+  UniqueFd signals_;
+  std::optional<EventLoop::Id> signal_watch_;
+  int stop_signal_ = 0;
+  std::optional<GuestMemory> memory_;
+  std::optional<kvm::Vm> vm_;
+
+  boot::HardwareDescription hardware_;
+  Bus ports_;
+  Bus mmio_;
+  std::unique_ptr<serial::Console> console_;
+  std::vector<std::shared_ptr<virtio::MmioTransport>> transports_;
+
+  absl::Mutex mutex_;
+  std::optional<Ending> ending_ ABSL_GUARDED_BY(mutex_);
+  size_t vcpus_stopped_ = 0;  // Counted on the loop's thread.
+  // Complete before the first of them runs.
+  std::vector<std::unique_ptr<VcpuThread>> vcpus_;
+};
+
+}  // namespace hull::machine
+
+#endif  // VMM_MACHINE_MACHINE_H_

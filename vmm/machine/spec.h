@@ -1,0 +1,101 @@
+// What a machine is made of: the specification that hull-vmm is started with.
+//
+// SPEC.md describes the JSON form field by field. This package knows nothing of KVM, so that
+// whatever produces specifications can use it.
+
+#ifndef VMM_MACHINE_SPEC_H_
+#define VMM_MACHINE_SPEC_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace hull::machine {
+
+inline constexpr uint32_t kSpecVersion = 1;
+// The largest specification in JSON: far above any sensible one.
+inline constexpr size_t kMaxSpecSize = 256 * 1024;
+
+inline constexpr uint32_t kMaxVcpus = 32;
+inline constexpr uint64_t kMinMemoryBytes = uint64_t{24} << 20;
+inline constexpr uint64_t kMemoryGranularity = 4096;
+inline constexpr size_t kMaxCmdlineSize = 2000;  // Leaves room for what the machine adds.
+// Block devices; with a socket device and a source of entropy they take every interrupt line.
+inline constexpr size_t kMaxBlockDevices = 17;
+// What the guest sees as the disk's serial number (VIRTIO 1.2, 5.2.6).
+inline constexpr size_t kMaxBlockIdSize = 20;
+inline constexpr uint32_t kMinGuestCid = 3;           // 0 to 2 have meanings of their own.
+inline constexpr uint32_t kMaxGuestCid = 0xfffffffe;  // 0xffffffff means "any".
+inline constexpr size_t kMaxPathSize = 4095;
+// sockaddr_un holds 107 bytes, and the guest's port is appended: "_4294967295".
+inline constexpr size_t kMaxSocketPathSize = 96;
+
+// A file by name, or an open descriptor that was inherited.
+struct FileRef {
+  std::variant<std::string, int> source;
+
+  bool operator==(const FileRef&) const = default;
+};
+
+// For messages: `"/path"` or `descriptor 5`.
+std::string Describe(const FileRef& file);
+
+struct ConsoleSpec {
+  FileRef output;
+  std::optional<FileRef> input;
+
+  bool operator==(const ConsoleSpec&) const = default;
+};
+
+struct BlockSpec {
+  std::string id;
+  FileRef file;
+  bool read_only = false;
+  bool direct = false;
+
+  bool operator==(const BlockSpec&) const = default;
+};
+
+struct VsockSpec {
+  uint32_t guest_cid = kMinGuestCid;
+  std::string host_socket;
+
+  bool operator==(const VsockSpec&) const = default;
+};
+
+struct MachineSpec {
+  uint32_t vcpus = 1;
+  uint64_t memory_bytes = 0;
+  FileRef kernel;
+  std::optional<FileRef> initramfs;
+  std::string cmdline;
+  std::optional<ConsoleSpec> console;
+  std::vector<BlockSpec> block;
+  std::optional<VsockSpec> vsock;
+  bool rng = false;
+
+  bool operator==(const MachineSpec&) const = default;
+};
+
+// Strict: kInvalidArgument with the place ("block[0].path: expected a string") for a field that is
+// unknown, missing, of the wrong type or out of range, another version, and whatever Validate
+// refuses. Whether the files exist and the host has the memory is for the machine to find out.
+// Pure.
+absl::StatusOr<MachineSpec> ParseSpec(absl::string_view json);
+
+// The rules that ParseSpec holds a specification to, for one that was made otherwise. Pure.
+absl::Status ValidateSpec(const MachineSpec& spec);
+
+// The JSON form; ParseSpec of it gives the same specification back, if that is valid. Pure.
+std::string SerializeSpec(const MachineSpec& spec);
+
+}  // namespace hull::machine
+
+#endif  // VMM_MACHINE_SPEC_H_

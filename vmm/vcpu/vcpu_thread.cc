@@ -1,0 +1,135 @@
+#include "vmm/vcpu/vcpu_thread.h"
+
+#include <signal.h>
+
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "vmm/base/posix_error.h"
+#include "vmm/vcpu/exit_handler.h"
+
+namespace hull {
+
+namespace {
+
+// Not the 8 MiB of the default: a large stack may be backed by a huge page at its first touch. It
+// also holds the thread-local storage of the libraries.
+constexpr size_t kStackSize = 256 * 1024;
+
+int KickSignal() { return SIGRTMIN; }
+
+// The signal only has to interrupt KVM_RUN, so its handler is empty, but it must be there:
+// an ignored signal would not interrupt. Doing this again changes nothing.
+absl::Status InstallKickHandler() {
+  struct sigaction action = {};
+  action.sa_handler = [](int) {};
+  if (sigaction(KickSignal(), &action, nullptr) != 0) return PosixError("sigaction");
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<VcpuThread>> VcpuThread::Start(kvm::Vcpu vcpu, uint32_t id,
+                                                              const Bus& ports, const Bus& mmio,
+                                                              Callbacks callbacks) {
+  absl::Status status = InstallKickHandler();
+  if (!status.ok()) return status;
+  std::unique_ptr<VcpuThread> self(
+      new VcpuThread(std::move(vcpu), id, ports, mmio, std::move(callbacks)));
+
+  // The thread inherits the mask: every signal is blocked in it but the kick.
+  sigset_t mask;
+  sigset_t old;
+  sigfillset(&mask);
+  sigdelset(&mask, KickSignal());
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, kStackSize);
+  pthread_sigmask(SIG_SETMASK, &mask, &old);
+  const int error = pthread_create(&self->thread_, &attributes, &VcpuThread::Entry, self.get());
+  pthread_sigmask(SIG_SETMASK, &old, nullptr);
+  pthread_attr_destroy(&attributes);
+  if (error != 0) return PosixError(error, absl::StrCat("start the thread of vCPU ", id));
+  self->started_ = true;
+  return self;
+}
+
+VcpuThread::~VcpuThread() {
+  if (!started_) return;
+  RequestStop();
+  pthread_join(thread_, nullptr);
+}
+
+void* VcpuThread::Entry(void* self) {
+  static_cast<VcpuThread*>(self)->Body();
+  return nullptr;
+}
+
+void VcpuThread::Resume() { Request(State::kRunning); }
+void VcpuThread::Pause() { Request(State::kPaused); }
+void VcpuThread::RequestStop() { Request(State::kStopped); }
+
+void VcpuThread::Request(State wanted) {
+  absl::MutexLock lock(&mutex_);
+  if (wanted_ == State::kStopped) return;
+  wanted_ = wanted;
+  if (wanted == State::kRunning) return;
+  // In this order: the flag stops a KVM_RUN that is about to start, the signal one that did. The
+  // thread clears the flag under the same lock, and only when it is to run.
+  vcpu_.RequestImmediateExit(true);
+  pthread_kill(thread_, KickSignal());
+}
+
+VcpuThread::State VcpuThread::state() const {
+  absl::MutexLock lock(&mutex_);
+  return state_;
+}
+
+bool VcpuThread::AwaitState(State state, absl::Duration timeout) const {
+  absl::MutexLock lock(&mutex_);
+  auto reached = [this, state] {
+    mutex_.AssertReaderHeld();
+    return state_ == state;
+  };
+  return mutex_.AwaitWithTimeout(absl::Condition(&reached), timeout);
+}
+
+bool VcpuThread::EnterRunning() {
+  absl::MutexLock lock(&mutex_);
+  if (wanted_ == State::kPaused) state_ = State::kPaused;
+  auto wanted = [this] {
+    mutex_.AssertReaderHeld();
+    return wanted_ != State::kPaused;
+  };
+  mutex_.Await(absl::Condition(&wanted));
+  if (wanted_ == State::kStopped) return false;
+  vcpu_.RequestImmediateExit(false);
+  state_ = State::kRunning;
+  return true;
+}
+
+void VcpuThread::Body() {
+  pthread_setname_np(pthread_self(), absl::StrCat("vcpu", id_).c_str());
+  std::optional<Ending> ending;
+  while (!ending.has_value() && EnterRunning()) {
+    bool interrupted = false;
+    while (!interrupted && !ending.has_value()) {
+      const absl::StatusOr<kvm::VcpuExit> exit = vcpu_.Run();
+      if (exit.ok()) {
+        interrupted = std::holds_alternative<kvm::InterruptedExit>(*exit);
+        ending = HandleExit(*exit, ports_, mmio_);
+      } else {
+        ending = Ending{Ending::Kind::kHostError, std::string(exit.status().message())};
+      }
+    }
+  }
+  if (ending.has_value()) callbacks_.on_ending(*std::move(ending));
+  {
+    absl::MutexLock lock(&mutex_);
+    wanted_ = State::kStopped;
+    state_ = State::kStopped;
+  }
+  callbacks_.on_stopped();
+}
+
+}  // namespace hull
