@@ -1,0 +1,158 @@
+#include "guest-agent/launch.h"
+
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "guest-agent/command.h"
+#include "guest-agent/container_root.h"
+#include "guest-agent/credentials.h"
+
+namespace hull::agent {
+namespace {
+
+struct ChildTask {
+  StartRequest* request;
+  ChildStreams streams;
+  Failure* failure;
+};
+
+// Makes them descriptors 0 to 2 and, where they are pipes, `uid`'s own: the process may open them
+// by name, as /dev/stdout.
+bool AttachStreams(const ChildStreams& streams, uint32_t uid, Failure* failure) {
+  for (int fd : {streams.in, streams.out, streams.error}) {
+    struct stat info;
+    if (uid != 0 && fstat(fd, &info) == 0 && S_ISFIFO(info.st_mode) &&
+        fchown(fd, uid, static_cast<gid_t>(-1)) != 0) {
+      return Fail(failure, StartFailure::kInternal, errno, {"cannot give the streams to the user"});
+    }
+  }
+  // None of the three is below 3 (Agent::Initialise() sees to it): no dup2() overwrites a source.
+  if (dup2(streams.in, STDIN_FILENO) < 0 || dup2(streams.out, STDOUT_FILENO) < 0 ||
+      dup2(streams.error, STDERR_FILENO) < 0) {
+    return Fail(failure, StartFailure::kInternal, errno, {"cannot attach the standard streams"});
+  }
+  return true;
+}
+
+// The agent blocks signals and ignores SIGPIPE; a new program must find neither.
+void RestoreSignals() {
+  struct sigaction action = {};
+  action.sa_handler = SIG_DFL;
+  sigaction(SIGPIPE, &action, nullptr);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+bool EnterWorkingDirectory(const char* path, Failure* failure) {
+  if (chdir(path) == 0) return true;
+  if (!MakeDirectories(path, StartFailure::kInvalidSpec, failure)) return false;
+  if (chdir(path) == 0) return true;
+  return Fail(failure, StartFailure::kInvalidSpec, errno, {"cannot change to directory ", path});
+}
+
+// In the words of runc, which people and scripts know.
+bool ExplainExec(std::string_view command, const PathText& tried, int error, Failure* failure) {
+  if (error == ENOENT || error == ENOTDIR) {
+    if (command.find('/') == std::string_view::npos && tried.view() == command) {
+      return Fail(failure, StartFailure::kNotFound, 0,
+                  {"exec: \"", command, "\": executable file not found in $PATH"});
+    }
+    if (access(tried.c_str(), F_OK) == 0) {
+      return Fail(
+          failure, StartFailure::kNotFound, 0,
+          {"exec: \"", tried.view(), "\": its interpreter or dynamic linker is not in the image"});
+    }
+    return Fail(failure, StartFailure::kNotFound, error,
+                {"exec: \"", command, "\": stat ", tried.view()});
+  }
+  struct stat info;
+  if (error == EACCES && stat(tried.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) error = EISDIR;
+  return Fail(failure, StartFailure::kNotExecutable, error, {"exec: \"", tried.view(), "\""});
+}
+
+bool BecomeProcess(const ChildTask& task) {
+  StartRequest& request = *task.request;
+  Failure* const failure = task.failure;
+  static Identity identity;
+  static AddedVariables added;
+  if (setsid() < 0) return Fail(failure, StartFailure::kInternal, errno, {"setsid"});
+  if (!EnterContainerRoot(request, failure)) return false;
+  if (!request.hostname.empty() &&
+      sethostname(request.hostname.data(), request.hostname.size()) != 0) {
+    return Fail(failure, StartFailure::kInvalidSpec, errno,
+                {"cannot set the hostname ", request.hostname});
+  }
+  if (!LookUpUser(request.user, &identity, failure)) return false;
+  CompleteEnvironment(&request, identity.home, &added);
+  if (!EnterWorkingDirectory(request.working_directory, failure) ||
+      !AttachStreams(task.streams, identity.uid, failure) || !SetRlimits(request, failure) ||
+      !SetCredentials(request, identity, failure)) {
+    return false;
+  }
+  umask(request.umask);
+  RestoreSignals();
+
+  const std::string_view path =
+      FindVariable({request.environment, request.environment_count}, "PATH");
+  const auto try_exec = [&request](const char* file) {
+    // SAFETY: execve() does not write to the strings; its type is older than const.
+    execve(file, const_cast<char* const*>(request.args),
+           const_cast<char* const*>(request.environment));
+    return errno;
+  };
+  PathText tried;
+  const int error = SearchAndExec(request.args[0], path, try_exec, &tried);
+  return ExplainExec(request.args[0], tried, error, failure);
+}
+
+int ChildMain(void* argument) {
+  BecomeProcess(*static_cast<const ChildTask*>(argument));
+  // Only a failure comes here. It is in *failure, which is the parent's memory as well.
+  _exit(1);
+}
+
+}  // namespace
+
+bool BringUpLoopback(Failure* failure) {
+  const Fd fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ifreq request = {};
+  std::memcpy(request.ifr_name, "lo", 3);
+  request.ifr_flags = IFF_UP | IFF_RUNNING;
+  if (!fd.valid() || ioctl(fd.get(), SIOCSIFFLAGS, &request) != 0) {
+    return Fail(failure, StartFailure::kInternal, errno,
+                {"cannot bring up the loopback interface"});
+  }
+  return true;
+}
+
+bool Launch(StartRequest* request, const ChildStreams& streams, LaunchedProcess* process,
+            Failure* failure) {
+  // As vfork(2): the child borrows this memory, and this process sleeps until it has become another
+  // program or is gone. That saves copying the address space, and a failure needs no pipe.
+  alignas(16) static char stack[128 * 1024];
+  ChildTask task = {request, streams, failure};
+  int pidfd = -1;
+  const pid_t pid = clone(
+      ChildMain, stack + sizeof(stack),
+      CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_NEWPID | CLONE_NEWNS | SIGCHLD, &task, &pidfd);
+  if (pid < 0) {
+    return Fail(failure, StartFailure::kInternal, errno, {"cannot create the container's process"});
+  }
+  process->pid = pid;
+  process->pidfd = Fd(pidfd);
+  if (failure->message.view().empty()) return true;
+  waitpid(pid, nullptr, 0);
+  return false;
+}
+
+}  // namespace hull::agent

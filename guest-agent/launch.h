@@ -1,0 +1,38 @@
+// Starts the container's process.
+
+#ifndef GUEST_AGENT_LAUNCH_H_
+#define GUEST_AGENT_LAUNCH_H_
+
+#include <sys/types.h>
+
+#include "guest-agent/failure.h"
+#include "guest-agent/fd.h"
+#include "guest-agent/start_request.h"
+
+namespace hull::agent {
+
+// The process's ends of its standard streams.
+struct ChildStreams {
+  int in = -1;
+  int out = -1;
+  int error = -1;
+};
+
+struct LaunchedProcess {
+  pid_t pid = -1;
+  Fd pidfd;
+};
+
+// Brings the loopback interface up (127.0.0.1 and ::1 come with it).
+bool BringUpLoopback(Failure* failure);
+
+// Starts the process of `request` in new pid and mount (and, see container_root.h, cgroup)
+// namespaces, where it is PID 1: when it ends, the kernel ends everything that it started, and
+// nothing in it can see the agent. Returns when execve(2) has succeeded, or with what failed.
+// `request` gains the variables that the agent adds. Not thread-safe and not reentrant.
+bool Launch(StartRequest* request, const ChildStreams& streams, LaunchedProcess* process,
+            Failure* failure);
+
+}  // namespace hull::agent
+
+#endif  // GUEST_AGENT_LAUNCH_H_
