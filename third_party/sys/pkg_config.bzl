@@ -11,10 +11,14 @@ def _library(rctx, name, modules, static):
     bad = [f for f in cflags if not f.startswith("-D") and f not in ["-pthread", "-I/usr/include"]]
     if bad:
         fail("%s: headers outside /usr/include: %s" % (name, bad))
+    libs = _pkg_config(rctx, "--libs", *((["--static"] if static else []) + modules))
     return "cc_library(name = %r, defines = %r, linkopts = %r)" % (
         name,
         [f[2:] for f in cflags if f.startswith("-D")],
-        _pkg_config(rctx, "--libs", *((["--static"] if static else []) + modules)),
+        # glog's libunwind.a would also stand in for the compiler's own unwinder, and cannot be
+        # linked into a position-independent program: see third_party/glog. A shared libglog brings
+        # the shared one itself.
+        [f for f in libs if f != "-lunwind"],
     )
 
 def _impl(rctx):
