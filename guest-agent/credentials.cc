@@ -138,8 +138,11 @@ bool SetRlimits(const StartRequest& request, Failure* failure) {
 }
 
 bool SetCredentials(const StartRequest& request, const Identity& identity, Failure* failure) {
-  uint32_t groups[kMaxGroups + kMaxAdditionalGids];
+  // With the primary group among them, as in podman since CVE-2022-2989: a process that drops its
+  // primary group must not get round a mode that denies that group.
+  uint32_t groups[1 + kMaxGroups + kMaxAdditionalGids];
   size_t count = 0;
+  groups[count++] = identity.gid;
   for (size_t i = 0; i < identity.group_count; ++i) groups[count++] = identity.groups[i];
   for (size_t i = 0; i < request.additional_gid_count; ++i) {
     groups[count++] = request.additional_gids[i];

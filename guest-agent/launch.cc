@@ -60,20 +60,24 @@ bool EnterWorkingDirectory(const char* path, Failure* failure) {
   return Fail(failure, StartFailure::kInvalidSpec, errno, {"cannot change to directory ", path});
 }
 
+// execve(2) says ENOENT of a file that is there when the program that is to run it is not. Linux
+// itself never returns this number.
+constexpr int kNoInterpreter = ELIBACC;
+
 // In the words of runc, which people and scripts know.
 bool ExplainExec(std::string_view command, const PathText& tried, int error, Failure* failure) {
+  if (error == kNoInterpreter) {
+    return Fail(
+        failure, StartFailure::kNotFound, 0,
+        {"exec: \"", tried.view(), "\": its interpreter or dynamic linker is not in the image"});
+  }
   if (error == ENOENT || error == ENOTDIR) {
-    if (command.find('/') == std::string_view::npos && tried.view() == command) {
+    if (command.find('/') == std::string_view::npos) {
       return Fail(failure, StartFailure::kNotFound, 0,
                   {"exec: \"", command, "\": executable file not found in $PATH"});
     }
-    if (access(tried.c_str(), F_OK) == 0) {
-      return Fail(
-          failure, StartFailure::kNotFound, 0,
-          {"exec: \"", tried.view(), "\": its interpreter or dynamic linker is not in the image"});
-    }
     return Fail(failure, StartFailure::kNotFound, error,
-                {"exec: \"", command, "\": stat ", tried.view()});
+                {"exec: \"", command, "\": stat ", command});
   }
   struct stat info;
   if (error == EACCES && stat(tried.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) error = EISDIR;
@@ -108,7 +112,8 @@ bool BecomeProcess(const ChildTask& task) {
     // SAFETY: execve() does not write to the strings; its type is older than const.
     execve(file, const_cast<char* const*>(request.args),
            const_cast<char* const*>(request.environment));
-    return errno;
+    const int error = errno;
+    return error == ENOENT && access(file, F_OK) == 0 ? kNoInterpreter : error;
   };
   PathText tried;
   const int error = SearchAndExec(request.args[0], path, try_exec, &tried);
