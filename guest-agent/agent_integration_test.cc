@@ -121,7 +121,7 @@ class AgentTest : public ::testing::Test {
     for (const char* applet :
          {"sh",       "cat",      "echo",  "sleep", "id",   "grep",   "ls",       "env",
           "dd",       "wc",       "yes",   "stat",  "kill", "reboot", "poweroff", "hostname",
-          "ifconfig", "readlink", "touch", "ps",    "true", "head",   "mkdir",    "umount"}) {
+          "ifconfig", "readlink", "touch", "ps",    "true", "head",   "mkdir",    "rmdir"}) {
       fs::create_symlink("busybox", root / "bin" / applet);
     }
     WriteText(root / "etc/passwd",
@@ -176,7 +176,7 @@ class AgentTest : public ::testing::Test {
 
   // Becomes a process that waits for the agent, which is PID 1 of new namespaces, and ends as it.
   void RunAgent() {
-    const std::string cgroup = "cgroup-" + std::to_string(getpid());
+    const std::string cgroup = "hull-agent-test-" + std::to_string(getpid());
     if (unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC) != 0 ||
         mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
         chdir(root_.c_str()) != 0 || mount("none", "cgroup", "cgroup2", 0, nullptr) != 0 ||
@@ -600,7 +600,7 @@ TEST_F(AgentTest, UserDirectoryUmaskAndLimits) {
   SetShell("pwd; umask; echo $A $HOME; id; ulimit -Sn; ulimit -Hn");
   EXPECT_EQ(Run().out,
             "/new/dir\n0077\n1 2 /home/alice\nuid=1000(alice) gid=1001(alice) "
-            "groups=5(five),10(wheel)\n100\n200\n");
+            "groups=5(five),10(wheel),1001(alice)\n100\n200\n");
 }
 
 TEST_F(AgentTest, Capabilities) {
@@ -624,7 +624,7 @@ TEST_F(AgentTest, MountsAndDevices) {
   SetShell(
       "while read -r _ at type _; do echo $at $type; done < /proc/self/mounts;"
       "cd /dev; stat -c '%A %t:%T %N' *; : < null; : < zero; : < urandom; : < ptmx;"
-      "grep ^0 /proc/self/cgroup; cd /sys/fs/cgroup; ls cgroup.procs; mkdir mine;"
+      "grep ^0 /proc/self/cgroup; cd /sys/fs/cgroup; ls cgroup.procs; mkdir mine; rmdir mine;"
       "echo 1 > /new; echo 2 > /dev/shm/new; ls /sys/class/net; ifconfig lo | grep -o 127.0.0.1");
   const Outcome outcome = Run();
   EXPECT_EQ(outcome.err, "");
