@@ -40,6 +40,8 @@ struct Config {
   uint64_t data_disk_bytes = uint64_t{64} << 30;
   // From the start of QEMU to the first command.
   absl::Duration boot_deadline = absl::Seconds(180);
+  // A running emulated host that shows no sign of life for that long is ended and started again.
+  absl::Duration answer_deadline = absl::Seconds(30);
 
   // The defaults, from $HULL_ROOT, $HULL_RUN, $HULL_SHARE and the place of this executable.
   // kNotFound if this executable's place cannot be found.
@@ -80,10 +82,9 @@ struct RunOptions {
   bool forward_stdin = true;
 };
 
-// Starts the emulated host unless it runs already, and waits until it listens (not until it is
-// up: RunInside waits for that). `reason` (may be empty) goes into the one line on standard error
-// that says a start happens and how to turn it off. Safe to call from several processes at once:
-// one starts it.
+// Starts the emulated host unless it runs already, and waits until it has booted. `reason` (may be
+// empty) goes into the one line on standard error that says a start happens and how to turn it off.
+// Safe to call from several processes at once: one starts it.
 absl::Status EnsureRunning(const Config& config, absl::string_view reason);
 
 // Runs a command inside, with this process's working directory, environment, umask, standard
