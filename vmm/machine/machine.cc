@@ -22,7 +22,9 @@
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
 #include "vmm/devices/power/power.h"
+#include "vmm/devices/rng/device.h"
 #include "vmm/devices/serial/wire.h"
+#include "vmm/devices/vsock/device.h"
 #include "vmm/machine/host_file.h"
 #include "vmm/virtio/mmio_registers.h"
 
@@ -32,6 +34,10 @@ namespace {
 
 // How long a reader of the console may hold up the end of the machine.
 constexpr absl::Duration kConsoleDrain = absl::Seconds(1);
+// The same for readers of guest sockets: when the machine was told to stop, and how often that is
+// looked at when it ended by itself.
+constexpr absl::Duration kStoppedDrain = absl::Milliseconds(100);
+constexpr absl::Duration kDrainSlice = absl::Milliseconds(250);
 // IO-APIC pins above the serial port's are the virtio devices'.
 static_assert(kMaxBlockDevices + 2 == x86_64::kMaxVirtioDevices);
 
@@ -193,6 +199,21 @@ absl::Status Machine::AttachVirtio(std::shared_ptr<virtio::Device> device) {
   return absl::OkStatus();
 }
 
+absl::Status Machine::AddDevices(const MachineSpec& spec) {
+  if (spec.vsock.has_value()) {
+    vsock::Config config;
+    config.guest_cid = spec.vsock->guest_cid;
+    config.host_socket = spec.vsock->host_socket;
+    absl::StatusOr<std::shared_ptr<vsock::Device>> device =
+        vsock::Device::Create(std::move(config), loop_.get());
+    if (!device.ok()) return Annotate(device.status(), "vsock");
+    vsock_ = *device;
+    HULL_RETURN_IF_ERROR(AttachVirtio(*std::move(device)));
+  }
+  if (spec.rng) HULL_RETURN_IF_ERROR(AttachVirtio(rng::Device::Create(loop_.get())));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<uint64_t> Machine::LoadGuest(const MachineSpec& spec) {
   HULL_ASSIGN_OR_RETURN(const UniqueFd kernel_file, [&]() -> absl::StatusOr<UniqueFd> {
     absl::StatusOr<UniqueFd> file = OpenFileRef(spec.kernel, O_RDONLY);
@@ -292,6 +313,15 @@ Ending Machine::Run() {
 }
 
 void Machine::FinishDevices() {
+  // What the guest sent last belongs to whoever reads at the other end, at that reader's pace: wait
+  // for it, but for a signal too.
+  const bool was_stopped = stop_signal_ != 0;
+  if (vsock_ != nullptr) {
+    while (!vsock_->Drain(was_stopped ? kStoppedDrain : kDrainSlice) && !was_stopped) {
+      OnSignal();
+      if (stop_signal_ != 0) break;
+    }
+  }
   for (const auto& transport : transports_) transport->ResetDevice();
   if (console_ != nullptr) console_->Drain(kConsoleDrain);
 }

@@ -17,6 +17,7 @@
 #include "vmm/boot/linux_loader.h"
 #include "vmm/bus/bus.h"
 #include "vmm/devices/serial/console.h"
+#include "vmm/devices/vsock/device.h"
 #include "vmm/event/event_loop.h"
 #include "vmm/kvm/system.h"
 #include "vmm/kvm/vm.h"
@@ -81,6 +82,7 @@ class Machine {
   Bus ports_;
   Bus mmio_;
   std::unique_ptr<serial::Console> console_;
+  std::shared_ptr<vsock::Device> vsock_;
   std::vector<std::shared_ptr<virtio::MmioTransport>> transports_;
 
   absl::Mutex mutex_;
