@@ -1,0 +1,159 @@
+#include "vmm/cli/run_flags.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <memory>
+#include <utility>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "vmm/base/posix_error.h"
+#include "vmm/base/status_macros.h"
+#include "vmm/cli/usage_formatter.h"
+#include "vmm/container/names.h"
+
+namespace hull::cli {
+namespace {
+
+absl::Status Usage(absl::string_view what) {
+  return absl::InvalidArgumentError(absl::StrCat(what, " (see hull run --help)"));
+}
+
+// The values of flags that need more than a type.
+struct RawValues {
+  std::string cpus;
+  std::string memory;
+  std::string entrypoint;
+};
+
+void DefineFlags(CLI::App* app, RunFlags* flags, RawValues* raw) {
+  app->formatter(std::make_shared<UsageFormatter>("run [FLAG...] IMAGE [CMD [ARG...]]"));
+  app->add_flag("--rm", flags->remove, "Remove the container when it has ended");
+  app->add_option("--name", flags->name, "Name of the container (default: its short id)");
+  app->add_option("--cpus", raw->cpus, "CPUs, 1 to 32 (default: 1)");
+  app->add_option("-m,--memory", raw->memory, "Memory: number and b, k, m or g (default: 128m)");
+  app->add_option("-e,--env", flags->env, "NAME=VALUE, or NAME to pass this shell's; repeatable")
+      ->type_size(1)
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app->add_option("--env-file", flags->env_files, "File of such lines; repeatable")
+      ->type_size(1)
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app->add_option("-w,--workdir", flags->working_directory, "Working directory of the command");
+  app->add_option("-u,--user", flags->user, "USER[:GROUP], names or numbers");
+  app->add_option("--entrypoint", raw->entrypoint, "Run this in place of the image's entry point");
+  app->add_option("--hostname", flags->hostname, "Host name (default: the short id)");
+  app->add_flag("--read-only", flags->read_only, "Make the root file system read-only");
+  app->add_flag("--console", flags->console, "Show the guest kernel's console on standard error");
+  app->add_flag("-i,--interactive", flags->interactive, "Pass standard input to the command");
+}
+
+// Takes the flags off the front of `args`, each value as an argument of its own ("--name=x" becomes
+// "--name" "x", "-ie" becomes "-i" "-e"). CLI11 alone neither stops at the first argument that is
+// no flag and still refuses unknown flags, nor takes "--name=" for an empty value.
+absl::StatusOr<std::vector<std::string>> TakeFlags(const CLI::App& app,
+                                                   const std::vector<std::string>& args,
+                                                   size_t* taken) {
+  std::vector<std::string> flags;
+  size_t i = 0;
+  const auto takes_value = [](const CLI::Option* option) {
+    return option->get_items_expected_max() > 0;
+  };
+  const auto next_value = [&](const std::string& name) -> absl::Status {
+    if (i >= args.size()) return Usage(absl::StrCat(name, " needs a value"));
+    flags.push_back(args[i++]);
+    return absl::OkStatus();
+  };
+  while (i < args.size() && args[i].size() > 1 && args[i][0] == '-') {
+    const std::string arg = args[i++];
+    if (arg == "--") break;
+    if (arg[1] == '-') {
+      const size_t equals = arg.find('=');
+      const std::string name = arg.substr(0, equals);
+      const CLI::Option* const option = app.get_option_no_throw(name);
+      if (option == nullptr) {
+        return Usage(absl::StrCat("unknown flag ", absl::CHexEscape(name)));
+      }
+      flags.push_back(equals == std::string::npos || takes_value(option) ? name : arg);
+      if (!takes_value(option)) continue;
+      if (equals != std::string::npos) {
+        flags.push_back(arg.substr(equals + 1));
+      } else {
+        HULL_RETURN_IF_ERROR(next_value(name));
+      }
+      continue;
+    }
+    for (size_t at = 1; at < arg.size(); ++at) {
+      const std::string name = {'-', arg[at]};
+      const CLI::Option* const option = app.get_option_no_throw(name);
+      if (option == nullptr) {
+        return Usage(absl::StrCat("unknown flag ", absl::CHexEscape(name)));
+      }
+      flags.push_back(name);
+      if (!takes_value(option)) continue;
+      if (at + 1 == arg.size()) {
+        HULL_RETURN_IF_ERROR(next_value(name));
+      } else {
+        flags.push_back(arg.substr(at + (arg[at + 1] == '=' ? 2 : 1)));
+      }
+      break;
+    }
+  }
+  *taken = i;
+  return flags;
+}
+
+absl::Status CheckValues(const CLI::App& app, const RawValues& raw, uint64_t host_memory_bytes,
+                         RunFlags* flags) {
+  if (app.count("--name") > 0) {
+    HULL_RETURN_IF_ERROR(Annotate(container::ValidateName(flags->name), "--name"));
+  }
+  if (app.count("--hostname") > 0) {
+    HULL_RETURN_IF_ERROR(Annotate(container::ValidateHostname(flags->hostname), "--hostname"));
+  }
+  if (app.count("--cpus") > 0) {
+    absl::StatusOr<uint32_t> cpus = container::ParseCpus(raw.cpus);
+    if (!cpus.ok()) return Annotate(cpus.status(), "--cpus");
+    flags->cpus = *cpus;
+  }
+  if (app.count("--memory") > 0) {
+    absl::StatusOr<uint64_t> memory = container::ParseMemory(raw.memory, host_memory_bytes);
+    if (!memory.ok()) return Annotate(memory.status(), "--memory");
+    flags->memory_bytes = *memory;
+  }
+  if (app.count("--entrypoint") > 0) flags->entrypoint = raw.entrypoint;
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<RunFlags> ParseRunFlags(const std::vector<std::string>& args,
+                                       uint64_t host_memory_bytes) {
+  RunFlags flags;
+  RawValues raw;
+  CLI::App app("Runs a command in a new container, a microVM of its own.");
+  DefineFlags(&app, &flags, &raw);
+
+  size_t taken = 0;
+  HULL_ASSIGN_OR_RETURN(std::vector<std::string> own, TakeFlags(app, args, &taken));
+  std::reverse(own.begin(), own.end());  // the order in which CLI11 takes a vector
+  try {
+    app.parse(std::move(own));
+  } catch (const CLI::CallForHelp&) {
+    flags.help = app.help();
+    return flags;
+  } catch (const CLI::ParseError& error) {
+    return Usage(error.what());
+  }
+  if (taken == args.size()) return Usage("which image? None was given");
+  flags.image = args[taken];
+  flags.command.assign(args.begin() + static_cast<ptrdiff_t>(taken) + 1, args.end());
+  HULL_RETURN_IF_ERROR(CheckValues(app, raw, host_memory_bytes, &flags));
+  return flags;
+}
+
+}  // namespace hull::cli

@@ -1,0 +1,43 @@
+// The command line of `hull run`.
+
+#ifndef VMM_CLI_RUN_FLAGS_H_
+#define VMM_CLI_RUN_FLAGS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "vmm/container/limits.h"
+
+namespace hull::cli {
+
+struct RunFlags {
+  std::string help;  // not empty: the user asked for this text, and nothing else is set
+  bool remove = false;
+  std::string name;  // empty: Hull chooses
+  uint32_t cpus = container::kDefaultCpus;
+  uint64_t memory_bytes = container::kDefaultMemoryBytes;
+  std::vector<std::string> env;
+  std::vector<std::string> env_files;
+  std::string working_directory;
+  std::string user;
+  std::optional<std::string> entrypoint;
+  std::string hostname;  // empty: the container's short id
+  bool read_only = false;
+  bool console = false;
+  bool interactive = false;
+  std::string image;
+  std::vector<std::string> command;
+};
+
+// `args` is what follows "run"; `host_memory_bytes` bounds --memory. kInvalidArgument, fit for the
+// user, for an unknown flag, a bad value or no image. The first argument that is no flag is the
+// image; what follows it is the command, flags included.
+absl::StatusOr<RunFlags> ParseRunFlags(const std::vector<std::string>& args,
+                                       uint64_t host_memory_bytes);
+
+}  // namespace hull::cli
+
+#endif  // VMM_CLI_RUN_FLAGS_H_

@@ -1,0 +1,296 @@
+#include "vmm/container/attach_client.h"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "vmm/base/posix_error.h"
+#include "vmm/base/status_macros.h"
+#include "vmm/container/attach_protocol.h"
+#include "vmm/container/attach_socket.h"
+#include "vmm/event/event_loop.h"
+
+namespace hull::container {
+namespace {
+
+// Somebody who presses Ctrl-C this often, this quickly, wants an end, whatever the container
+// thinks.
+constexpr int kInterruptsToKill = 3;
+constexpr absl::Duration kInterruptsWithin = absl::Seconds(4);
+
+// A standard stream, used without blocking and without a change to the file it shares.
+class StandardStream {
+ public:
+  explicit StandardStream(int fd) : fd_(fd) {}
+
+  // The descriptor to poll.
+  int fd() {
+    Prepare();
+    return own_.valid() ? own_.get() : fd_;
+  }
+
+  // As read(2) and write(2); EAGAIN if it would block.
+  ssize_t Read(char* buffer, size_t size) {
+    Prepare();
+    if (is_socket_) return recv(fd_, buffer, size, MSG_DONTWAIT);
+    return read(fd(), buffer, size);
+  }
+  ssize_t Write(const char* data, size_t size) {
+    Prepare();
+    if (is_socket_) return send(fd_, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return write(fd(), data, size);
+  }
+
+ private:
+  // A pipe or a terminal is opened a second time, as O_NONBLOCK belongs to the open file that we
+  // share with others. Where that is not permitted (a terminal of another user) the calls may
+  // block; regular files never do, and have a position that is shared too.
+  void Prepare() {
+    if (prepared_) return;
+    prepared_ = true;
+    struct stat info;
+    if (fstat(fd_, &info) != 0) return;
+    is_socket_ = S_ISSOCK(info.st_mode);
+    if (!S_ISFIFO(info.st_mode) && !S_ISCHR(info.st_mode)) return;
+    const int access = fd_ == STDIN_FILENO ? O_RDONLY : O_WRONLY;
+    absl::StatusOr<UniqueFd> own =
+        UniqueFd::Open(absl::StrCat("/proc/self/fd/", fd_), access | O_NONBLOCK | O_NOCTTY);
+    if (own.ok()) own_ = *std::move(own);
+  }
+
+  const int fd_;
+  UniqueFd own_;
+  bool prepared_ = false;
+  bool is_socket_ = false;
+};
+
+class Client : public AttachSocket::Handler {
+ public:
+  Client(EventLoop* loop, const AttachOptions& options) : loop_(loop), options_(options) {}
+
+  absl::StatusOr<std::optional<Outcome>> Run(UniqueFd socket) {
+    HULL_ASSIGN_OR_RETURN(socket_, AttachSocket::Create(loop_, std::move(socket), this));
+    const sigset_t signals = ForwardedSignals();
+    signal_fd_.Reset(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+    if (!signal_fd_.valid()) return PosixError("create a signal descriptor");
+    HULL_RETURN_IF_ERROR(
+        loop_->AddFd(signal_fd_.get(), EPOLLIN, [this](uint32_t) { OnSignal(); }).status());
+    if (options_.attach_stdin) StartStdin();
+    HULL_RETURN_IF_ERROR(loop_->Run());
+    HULL_RETURN_IF_ERROR(status_);
+    return outcome_;
+  }
+
+  void OnFrame(const AttachFrame& frame) override {
+    switch (frame.type) {
+      case AttachType::kHello:
+        if (frame.number != kAttachVersion) {
+          Stop(absl::FailedPreconditionError(
+              absl::StrCat("the container's monitor speaks version ", frame.number,
+                           " of the attach protocol, this hull ", uint32_t{kAttachVersion})));
+        }
+        return;
+      case AttachType::kStandardOutput:
+        return WriteOut(&out_, AttachType::kStandardOutput, frame.data);
+      case AttachType::kStandardError:
+        return WriteOut(&err_, AttachType::kStandardError, frame.data);
+      case AttachType::kConsole:
+        return WriteOut(&err_, AttachType::kConsole, frame.data);
+      case AttachType::kNotice:
+        return WriteOut(&err_, AttachType::kConsole, absl::StrCat("hull: ", frame.data, "\n"));
+      case AttachType::kStdinCredit:
+        credit_ = std::min(credit_ + frame.number, kInitialStdinCredit);
+        return PumpStdin();
+      case AttachType::kExited:
+        outcome_ = Outcome{.exit_status = static_cast<int>(frame.number), .error = {}};
+        return loop_->Stop();
+      case AttachType::kFailed:
+        outcome_ = Outcome{.exit_status = static_cast<int>(frame.number),
+                           .error = std::string(frame.data)};
+        return loop_->Stop();
+      default:
+        return Stop(absl::InvalidArgumentError("attach protocol: not a frame of a monitor"));
+    }
+  }
+
+  void OnSendable() override { PumpStdin(); }
+
+  void OnClosed(const absl::Status& status) override { Stop(status); }
+
+ private:
+  struct Output {
+    explicit Output(int fd) : stream(fd) {}
+    StandardStream stream;
+    bool closed = false;      // failed: what comes is dropped
+    std::string rest;         // not written yet; the socket is paused while there is any
+    EventLoop::Id watch = 0;  // valid while rest is not empty
+    AttachType rest_type = AttachType::kStandardOutput;
+  };
+
+  void Stop(absl::Status status) {
+    status_.Update(std::move(status));
+    loop_->Stop();
+  }
+
+  // ---- Output ----
+
+  void WriteOut(Output* output, AttachType type, absl::string_view data) {
+    while (!output->closed && !data.empty()) {
+      const ssize_t n = output->stream.Write(data.data(), data.size());
+      if (n >= 0) {
+        data.remove_prefix(static_cast<size_t>(n));
+      } else if (errno == EAGAIN) {
+        return WaitForOutput(output, type, data);
+      } else if (errno != EINTR) {
+        OnOutputFailed(output, type, errno);
+      }
+    }
+  }
+
+  void WaitForOutput(Output* output, AttachType type, absl::string_view data) {
+    output->rest = std::string(data);
+    output->rest_type = type;
+    absl::StatusOr<EventLoop::Id> watch = loop_->AddFd(
+        output->stream.fd(), EPOLLOUT, [this, output](uint32_t) { OnWritable(output); });
+    if (!watch.ok()) return Stop(watch.status());
+    output->watch = *watch;
+    socket_->SetReading(false);
+  }
+
+  void OnWritable(Output* output) {
+    loop_->RemoveFd(output->watch);
+    socket_->SetReading(true);
+    const std::string data = std::exchange(output->rest, std::string());
+    WriteOut(output, output->rest_type, data);
+  }
+
+  void OnOutputFailed(Output* output, AttachType type, int error) {
+    output->closed = true;
+    // The reader of a pipe may leave when it has seen enough; anything else lost data.
+    if (error != EPIPE && type != AttachType::kConsole) {
+      status_.Update(PosixError(error, type == AttachType::kStandardOutput
+                                           ? "write to standard output"
+                                           : "write to standard error"));
+    }
+    if (type != AttachType::kConsole) {
+      socket_->Send(
+          {.type = AttachType::kOutputClosed, .data = {}, .number = static_cast<uint32_t>(type)});
+    }
+  }
+
+  // ---- Input ----
+
+  void StartStdin() {
+    stdin_buffer_.reset(new char[kMaxAttachFrame]);
+    stdin_buffer_[0] = static_cast<char>(AttachType::kStdin);
+    stdin_open_ = true;
+    absl::StatusOr<EventLoop::Id> watch =
+        loop_->AddFd(in_.fd(), EPOLLIN, [this](uint32_t) { ReadStdin(); });
+    if (watch.ok()) {
+      stdin_watch_ = *watch;
+    } else {
+      // epoll(7) takes no regular file: one can be read at any time.
+      loop_->Post([this] { PumpStdin(); });
+    }
+  }
+
+  // Goes on reading what had to wait for credit or for room in the socket.
+  void PumpStdin() {
+    if (!stdin_open_) return;
+    if (!stdin_watch_.has_value()) {
+      while (stdin_open_ && credit_ > 0 && socket_->sendable()) ReadStdin();
+      return;
+    }
+    WatchStdin();
+  }
+
+  void WatchStdin() {
+    const bool want = credit_ > 0 && socket_->sendable();
+    if (want == stdin_watched_) return;
+    stdin_watched_ = want;
+    absl::Status status = loop_->ModifyFd(*stdin_watch_, want ? EPOLLIN : 0u);
+    if (!status.ok()) Stop(status);
+  }
+
+  void ReadStdin() {
+    const size_t room = std::min<size_t>(credit_, kMaxAttachPayload);
+    const ssize_t n = in_.Read(stdin_buffer_.get() + 1, room);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (n > 0) {
+      credit_ -= static_cast<uint32_t>(n);
+      socket_->SendMessage(absl::string_view(stdin_buffer_.get(), static_cast<size_t>(n) + 1));
+      if (stdin_watch_.has_value()) WatchStdin();
+      return;
+    }
+    // The end, or an error (a terminal that hung up), which is an end to the container as well.
+    stdin_open_ = false;
+    if (stdin_watch_.has_value()) loop_->RemoveFd(*stdin_watch_);
+    socket_->Send({.type = AttachType::kStdinEnd, .data = {}});
+  }
+
+  // ---- Signals ----
+
+  void OnSignal() {
+    signalfd_siginfo info;
+    if (read(signal_fd_.get(), &info, sizeof(info)) != sizeof(info)) return;
+    socket_->Send({.type = AttachType::kSignal, .data = {}, .number = info.ssi_signo});
+    if (info.ssi_signo != SIGINT && info.ssi_signo != SIGTERM) return;
+    const absl::Time now = absl::Now();
+    std::rotate(interrupts_, interrupts_ + 1, interrupts_ + kInterruptsToKill);
+    interrupts_[kInterruptsToKill - 1] = now;
+    if (now - interrupts_[0] > kInterruptsWithin) return;
+    socket_->Send({.type = AttachType::kKill, .data = {}});
+  }
+
+  EventLoop* const loop_;
+  const AttachOptions options_;
+  std::unique_ptr<AttachSocket> socket_;
+  UniqueFd signal_fd_;
+
+  StandardStream in_{STDIN_FILENO};
+  Output out_{STDOUT_FILENO};
+  Output err_{STDERR_FILENO};
+
+  std::unique_ptr<char[]> stdin_buffer_;
+  std::optional<EventLoop::Id> stdin_watch_;  // absent: a regular file
+  bool stdin_watched_ = true;
+  bool stdin_open_ = false;
+  uint32_t credit_ = kInitialStdinCredit;
+
+  absl::Time interrupts_[kInterruptsToKill] = {absl::InfinitePast(), absl::InfinitePast(),
+                                               absl::InfinitePast()};
+  std::optional<Outcome> outcome_;
+  absl::Status status_;
+};
+
+}  // namespace
+
+sigset_t ForwardedSignals() {
+  constexpr int kOwn[] = {SIGABRT, SIGBUS,  SIGCHLD, SIGCONT, SIGFPE,  SIGILL, SIGPIPE, SIGSEGV,
+                          SIGSYS,  SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH};
+  sigset_t signals;
+  sigfillset(&signals);  // SIGKILL and SIGSTOP in it have no effect
+  for (const int signal : kOwn) sigdelset(&signals, signal);
+  return signals;
+}
+
+absl::StatusOr<std::optional<Outcome>> AttachAndWait(UniqueFd socket,
+                                                     const AttachOptions& options) {
+  HULL_ASSIGN_OR_RETURN(const std::unique_ptr<EventLoop> loop, EventLoop::Create());
+  Client client(loop.get(), options);
+  return client.Run(std::move(socket));
+}
+
+}  // namespace hull::container

@@ -1,0 +1,92 @@
+#include "vmm/container/attach_protocol.h"
+
+#include <algorithm>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace hull::container {
+namespace {
+
+absl::Status Malformed(absl::string_view what) {
+  return absl::InvalidArgumentError(absl::StrCat("attach protocol: ", what));
+}
+
+uint32_t ByteAt(absl::string_view bytes, size_t i) { return static_cast<unsigned char>(bytes[i]); }
+
+}  // namespace
+
+absl::StatusOr<AttachFrame> DecodeAttachFrame(absl::string_view message) {
+  if (message.empty()) return Malformed("an empty message");
+  if (message.size() > kMaxAttachFrame) return Malformed("a message that is too long");
+  const absl::string_view payload = message.substr(1);
+  AttachFrame frame = {.type = static_cast<AttachType>(ByteAt(message, 0)), .data = {}};
+  switch (frame.type) {
+    case AttachType::kStandardOutput:
+    case AttachType::kStandardError:
+    case AttachType::kConsole:
+    case AttachType::kNotice:
+    case AttachType::kStdin:
+      frame.data = payload;
+      return frame;
+    case AttachType::kHello:
+    case AttachType::kExited:
+      if (payload.size() != 1) return Malformed("a number of the wrong length");
+      frame.number = ByteAt(payload, 0);
+      return frame;
+    case AttachType::kSignal:
+      if (payload.size() != 1) return Malformed("a number of the wrong length");
+      frame.number = ByteAt(payload, 0);
+      if (frame.number < 1 || frame.number > 64) return Malformed("not a signal");
+      return frame;
+    case AttachType::kOutputClosed:
+      if (payload.size() != 1) return Malformed("a number of the wrong length");
+      frame.number = ByteAt(payload, 0);
+      if (frame.number != static_cast<uint32_t>(AttachType::kStandardOutput) &&
+          frame.number != static_cast<uint32_t>(AttachType::kStandardError)) {
+        return Malformed("not an output stream");
+      }
+      return frame;
+    case AttachType::kStdinCredit:
+      if (payload.size() != 4) return Malformed("a number of the wrong length");
+      frame.number = ByteAt(payload, 0) | ByteAt(payload, 1) << 8 | ByteAt(payload, 2) << 16 |
+                     ByteAt(payload, 3) << 24;
+      if (frame.number > kInitialStdinCredit) return Malformed("a credit above the window");
+      return frame;
+    case AttachType::kFailed:
+      if (payload.empty()) return Malformed("a number of the wrong length");
+      frame.number = ByteAt(payload, 0);
+      frame.data = payload.substr(1);
+      return frame;
+    case AttachType::kStdinEnd:
+    case AttachType::kKill:
+      if (!payload.empty()) return Malformed("a payload where there is none");
+      return frame;
+  }
+  return Malformed("a message of unknown type");
+}
+
+std::string EncodeAttachFrame(const AttachFrame& frame) {
+  std::string message(1, static_cast<char>(frame.type));
+  switch (frame.type) {
+    case AttachType::kHello:
+    case AttachType::kExited:
+    case AttachType::kSignal:
+    case AttachType::kOutputClosed:
+    case AttachType::kFailed:
+      message += static_cast<char>(frame.number);
+      break;
+    case AttachType::kStdinCredit:
+      for (int shift = 0; shift < 32; shift += 8) {
+        message += static_cast<char>(frame.number >> shift);
+      }
+      break;
+    default:
+      break;
+  }
+  const size_t room = kMaxAttachFrame - message.size();
+  absl::StrAppend(&message, frame.data.substr(0, room));
+  return message;
+}
+
+}  // namespace hull::container

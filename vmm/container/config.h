@@ -1,0 +1,87 @@
+// What a container is (config.json, never changed after creation) and how it stands (state.json).
+// The files are described in README.md here.
+
+#ifndef VMM_CONTAINER_CONFIG_H_
+#define VMM_CONTAINER_CONFIG_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace hull::container {
+
+// Raised when an older Hull would misunderstand the files.
+inline constexpr uint64_t kConfigVersion = 1;
+inline constexpr uint64_t kStateVersion = 1;
+
+// The longest config.json or state.json that is read or written. What the agent takes for one
+// container is 1 MiB; the escapes of JSON can double it.
+inline constexpr size_t kMaxConfigBytes = size_t{4} << 20;
+
+// The container's process, after the image's defaults and the user's options were merged. Strings
+// are any bytes but NUL.
+struct Process {
+  std::vector<std::string> args;         // at least one
+  std::vector<std::string> environment;  // NAME=VALUE
+  std::string working_directory;         // absolute; empty: /
+  std::string user;                      // USER[:GROUP] as the image or the user gave it; empty: 0
+  bool attach_stdin = false;             // reads the attached client's standard input
+
+  friend bool operator==(const Process&, const Process&) = default;
+};
+
+struct Config {
+  std::string id;    // satisfies IsId()
+  std::string name;  // satisfies ValidateName()
+  int64_t created_unix_ms = 0;
+
+  std::string image;         // as the store names it
+  std::string image_digest;  // sha256:...
+  std::string root_image;    // path of the EROFS file
+
+  Process process;
+  std::string hostname;
+  bool read_only = false;
+  bool console = false;  // the guest's serial console is shown to the attached client
+  bool remove = false;   // the container is removed when it has ended
+
+  uint32_t cpus = 0;
+  uint64_t memory_bytes = 0;
+
+  friend bool operator==(const Config&, const Config&) = default;
+};
+
+enum class Status {
+  kRunning,  // only while the monitor holds the container's lock: see ContainerStore
+  kExited,   // the process ran and has ended
+  kFailed,   // Hull or the machine failed; `error` says how
+};
+
+struct State {
+  Status status = Status::kRunning;
+  int64_t started_unix_ms = 0;
+  int64_t finished_unix_ms = 0;  // 0 while running
+  int32_t monitor_pid = 0;       // 0 unless running
+  int32_t vmm_pid = 0;           // 0 unless running
+  int32_t exit_status = 0;       // as `hull run` reports it: 0 to 255
+  std::string error;
+
+  friend bool operator==(const State&, const State&) = default;
+};
+
+std::string SerializeConfig(const Config& config);
+std::string SerializeState(const State& state);
+
+// kInvalidArgument, naming the field, if `text` is not what the Serialize function writes: unknown,
+// missing or mistyped fields are errors. kFailedPrecondition for another version.
+absl::StatusOr<Config> ParseConfig(absl::string_view text);
+absl::StatusOr<State> ParseState(absl::string_view text);
+
+}  // namespace hull::container
+
+#endif  // VMM_CONTAINER_CONFIG_H_

@@ -1,0 +1,31 @@
+#include "vmm/container/machine_builder.h"
+
+#include "vmm/base/posix_error.h"
+#include "vmm/base/status_macros.h"
+#include "vmm/machine/spec.h"
+
+namespace hull::container {
+
+absl::StatusOr<std::string> BuildMachineSpec(const Config& config,
+                                             const MachineDescriptors& descriptors,
+                                             const std::string& vsock) {
+  machine::MachineSpec spec;
+  spec.vcpus = config.cpus;
+  spec.memory_bytes = config.memory_bytes;
+  spec.kernel = {descriptors.kernel};
+  spec.initramfs = machine::FileRef{descriptors.initramfs};
+  if (descriptors.console >= 0) {
+    spec.console = machine::ConsoleSpec{.output = {descriptors.console}, .input = {}};
+    // Somebody who asks for the console wants to see the boot, not only what went wrong.
+    spec.cmdline = "loglevel=7";
+  }
+  // The agent finds the root image on /dev/vda, the first block device.
+  spec.block.push_back({.id = "root", .file = {descriptors.root}, .read_only = true});
+  // Guest CIDs are the VMM's own, not shared on the host, so every machine can have the same.
+  spec.vsock = machine::VsockSpec{.guest_cid = machine::kMinGuestCid, .host_socket = vsock};
+  spec.rng = true;
+  HULL_RETURN_IF_ERROR(Annotate(machine::ValidateSpec(spec), "machine"));
+  return machine::SerializeSpec(spec);
+}
+
+}  // namespace hull::container

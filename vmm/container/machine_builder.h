@@ -1,0 +1,29 @@
+// From a container to the machine that it runs in.
+
+#ifndef VMM_CONTAINER_MACHINE_BUILDER_H_
+#define VMM_CONTAINER_MACHINE_BUILDER_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "vmm/container/config.h"
+
+namespace hull::container {
+
+// The numbers under which hull-vmm inherits its files; -1: not there.
+struct MachineDescriptors {
+  int kernel = -1;
+  int initramfs = -1;
+  int root = -1;
+  int console = -1;
+};
+
+// The machine spec (vmm/machine) as JSON. `vsock` is the path of the host's end of the guest's
+// sockets.
+absl::StatusOr<std::string> BuildMachineSpec(const Config& config,
+                                             const MachineDescriptors& descriptors,
+                                             const std::string& vsock);
+
+}  // namespace hull::container
+
+#endif  // VMM_CONTAINER_MACHINE_BUILDER_H_

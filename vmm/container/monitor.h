@@ -1,0 +1,52 @@
+// The parent of one container's VMM: starts it, speaks to the guest's agent, passes the streams
+// between agent and client, and clears away.
+
+#ifndef VMM_CONTAINER_MONITOR_H_
+#define VMM_CONTAINER_MONITOR_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "vmm/base/unique_fd.h"
+#include "vmm/container/container_store.h"
+
+namespace hull::container {
+
+// What the machine is made of.
+struct MachineFiles {
+  std::string vmm;        // the program hull-vmm
+  std::string kernel;     // vmlinux
+  std::string initramfs;  // with the agent as /init
+};
+
+struct MonitorOptions {
+  std::string id;  // of a container that ContainerStore::Create made
+  StorePaths paths;
+  MachineFiles files;
+  // The container's lock, which the monitor holds until it ends.
+  UniqueFd lock;
+  // The client whose container this is (attach_protocol.h). When it goes away, so does the
+  // container: it is killed, as by a terminal that is closed.
+  UniqueFd client;
+};
+
+// Deadlines, all generous: they end what is broken, not what is slow.
+struct MonitorDeadlines {
+  absl::Duration boot;      // from the VMM's start to the agent's connection
+  absl::Duration start;     // from there to the process's start or its failure
+  absl::Duration drain;     // from the process's end to that of its output, while the client reads
+  absl::Duration shutdown;  // from the order to the VMM's end
+
+  // Longer where the processor itself is emulated.
+  static MonitorDeadlines Default();
+};
+
+// Runs the container from start to end; returns when nothing of it is left but what is to be kept.
+// The outcome goes to the client and into state.json. An error means that not even the
+// container's configuration could be read.
+absl::Status RunMonitor(MonitorOptions options, const MonitorDeadlines& deadlines);
+
+}  // namespace hull::container
+
+#endif  // VMM_CONTAINER_MONITOR_H_
