@@ -1,9 +1,11 @@
 #include "vmm/memory/guest_memory.h"
 
+#include <glog/logging.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -29,6 +31,24 @@ bool PageAligned(uint64_t value) { return value % PageSize() == 0; }
 void CopyVolatile(uint8_t* to, const uint8_t* from, size_t size) {
   std::memcpy(to, from, size);
   asm volatile("" : : : "memory");
+}
+
+// Calls copy(host, position, size) for the pieces of [offset, offset + total) of the slices.
+template <typename Copy>
+void VisitSlices(std::span<const iovec> slices, uint64_t offset, uint64_t total, Copy copy) {
+  uint64_t done = 0;
+  for (const iovec& slice : slices) {
+    if (done == total) break;
+    if (offset >= slice.iov_len) {
+      offset -= slice.iov_len;
+      continue;
+    }
+    const uint64_t piece = std::min<uint64_t>(slice.iov_len - offset, total - done);
+    copy(static_cast<uint8_t*>(slice.iov_base) + offset, done, piece);
+    done += piece;
+    offset = 0;
+  }
+  CHECK_EQ(done, total) << "a copy ran over the end of its slices";
 }
 
 }  // namespace
@@ -168,6 +188,18 @@ uint64_t GuestMemory::total_size() const {
   uint64_t total = 0;
   for (const Region& region : regions_) total += region.size;
   return total;
+}
+
+void CopyToSlices(std::span<const uint8_t> data, std::span<const iovec> slices, uint64_t offset) {
+  VisitSlices(slices, offset, data.size(), [&](uint8_t* host, uint64_t position, uint64_t size) {
+    CopyVolatile(host, data.data() + position, size);
+  });
+}
+
+void CopyFromSlices(std::span<const iovec> slices, uint64_t offset, std::span<uint8_t> data) {
+  VisitSlices(slices, offset, data.size(), [&](uint8_t* host, uint64_t position, uint64_t size) {
+    CopyVolatile(data.data() + position, host, size);
+  });
 }
 
 }  // namespace hull

@@ -96,7 +96,8 @@ class GuestMemory {
   bool Contains(GuestAddress address, uint64_t size) const;
 
   // The host's view of [address, address + size), to be handed to readv, writev, preadv, pwritev,
-  // io_uring, recvmsg or sendmsg, and to nothing else: never dereferenced.
+  // io_uring, recvmsg or sendmsg, or to CopyToSlices and CopyFromSlices below, and to nothing else:
+  // never dereferenced.
   absl::StatusOr<iovec> Slice(GuestAddress address, uint64_t size) const;
 
   std::span<const Region> regions() const { return regions_; }
@@ -111,6 +112,12 @@ class GuestMemory {
   std::vector<ScopedMmap> mappings_;
   std::vector<Region> regions_;  // Ascending; few, so that a linear search is the fastest.
 };
+
+// Copies between a buffer of the host's and what Slice returned, `offset` bytes into the slices:
+// for I/O that cannot go to guest memory as it lies there. All of `data` must fit; that is the
+// caller's invariant (CHECK).
+void CopyToSlices(std::span<const uint8_t> data, std::span<const iovec> slices, uint64_t offset);
+void CopyFromSlices(std::span<const iovec> slices, uint64_t offset, std::span<uint8_t> data);
 
 }  // namespace hull
 

@@ -114,6 +114,29 @@ TEST(GuestMemoryDeathTest, ViewEndsTheProcessOutside) {
   EXPECT_DEATH(GuestView().Load<uint8_t>(0), "");
 }
 
+TEST(GuestMemoryTest, CopiesToAndFromSlices) {
+  const GuestMemory memory = TwoRegions();
+  const std::vector<iovec> slices = {memory.Slice(GuestAddress{8}, 3).value(),
+                                     memory.Slice(GuestAddress{kHigh}, 4).value()};
+  const std::array<uint8_t, 4> data = {1, 2, 3, 4};
+  CopyToSlices(data, slices, 2);
+  EXPECT_EQ(memory.ReadObject<uint32_t>(GuestAddress{8}).value(), 0x00010000u);
+  EXPECT_EQ(memory.ReadObject<uint32_t>(GuestAddress{kHigh}).value(), 0x00040302u);
+  std::array<uint8_t, 3> back{};
+  CopyFromSlices(slices, 3, back);
+  EXPECT_EQ(back, (std::array<uint8_t, 3>{2, 3, 4}));
+  CopyFromSlices(slices, 7, std::span<uint8_t>());
+}
+
+TEST(GuestMemoryDeathTest, CopiesNeverRunOverTheSlices) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const GuestMemory memory = TwoRegions();
+  const std::vector<iovec> slices = {memory.Slice(GuestAddress{0}, 3).value()};
+  std::array<uint8_t, 3> data{};
+  EXPECT_DEATH(CopyToSlices(data, slices, 1), "ran over the end");
+  EXPECT_DEATH(CopyFromSlices(slices, 4, data), "ran over the end");
+}
+
 TEST(GuestMemoryTest, MapsAFilePrivately) {
   const UniqueFd file(memfd_create("kernel", MFD_CLOEXEC));
   ASSERT_TRUE(file.valid());
