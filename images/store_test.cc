@@ -1,0 +1,453 @@
+// The store, with the real hull-unpack (its path is the program's argument) and real layouts.
+
+#include "images/store.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "images/bounded_json.h"
+#include "images/oci/testing.h"
+#include "vmm/base/event_fd.h"
+#include "vmm/base/file_io.h"
+#include "vmm/base/unique_fd.h"
+
+namespace hull::images {
+
+std::string unpack_program;
+
+namespace {
+
+using testing::Compress;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using testing::MakeTar;
+using testing::TestLayout;
+
+class StoreTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = ::testing::TempDir() + "/store-XXXXXX";
+    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
+    directory_ = pattern;
+  }
+  void TearDown() override { std::filesystem::remove_all(directory_); }
+
+  Store store() const { return Store(directory_ + "/root/images"); }
+  static LoadOptions Options(const std::string& name = "") {
+    LoadOptions options;
+    options.unpack_program = unpack_program;
+    options.name = name;
+    return options;
+  }
+  std::string WriteTar(const std::string& name, const TestLayout& layout) const {
+    const std::string path = directory_ + "/" + name;
+    EXPECT_TRUE(WriteFileAtomically(path, layout.ToTar(), 0644).ok());
+    return path;
+  }
+  absl::StatusOr<std::vector<LoadedImage>> Load(const TestLayout& layout,
+                                                const LoadOptions& options = Options()) const {
+    return store().Load(WriteTar("layout.tar", layout), options);
+  }
+  // What is in the store besides its locks, as "names/a", "sha256/…" and "staging/…".
+  std::vector<std::string> Files() const {
+    std::vector<std::string> files;
+    const std::string root = directory_ + "/root/images";
+    for (const char* part : {"names", "sha256", "staging"}) {
+      std::error_code error;
+      for (const auto& entry : std::filesystem::directory_iterator(root + "/" + part, error)) {
+        files.push_back(absl::StrCat(part, "/", entry.path().filename().string()));
+      }
+    }
+    std::sort(files.begin(), files.end());
+    return files;
+  }
+  bool Fsck(const std::string& image) const {
+    return system(absl::StrCat("fsck.erofs ", image, " >/dev/null 2>&1").c_str()) == 0;
+  }
+
+  std::string directory_;
+};
+
+std::string SmallLayer() { return MakeTar({{.path = "bin/sh", .data = "sh", .mode = 0755}}); }
+
+TestLayout OneImage(const std::string& name) {
+  TestLayout layout;
+  layout.AddImage({SmallLayer()}, name, "+gzip",
+                  {{"Cmd", {"sh"}}, {"Env", {"PATH=/bin"}}, {"User", "7"}});
+  return layout;
+}
+
+TEST_F(StoreTest, LoadResolveListRemove) {
+  const absl::StatusOr<std::vector<LoadedImage>> loaded = Load(OneImage("app:v1"));
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  ASSERT_EQ(loaded->size(), 1u);
+  const LoadedImage& image = loaded->front();
+  EXPECT_THAT(image.names, ElementsAre("localhost/app:v1"));
+  EXPECT_FALSE(image.was_present);
+
+  const absl::StatusOr<ResolvedImage> resolved = store().Resolve("app:v1");
+  ASSERT_TRUE(resolved.ok()) << resolved.status();
+  EXPECT_EQ(resolved->name, "localhost/app:v1");
+  EXPECT_EQ(resolved->manifest, image.manifest);
+  EXPECT_EQ(resolved->id, image.id);
+  EXPECT_THAT(resolved->process.cmd, ElementsAre("sh"));
+  EXPECT_THAT(resolved->process.env, ElementsAre("PATH=/bin"));
+  EXPECT_EQ(resolved->process.user, "7");
+  EXPECT_TRUE(Fsck(resolved->rootfs_path));
+  EXPECT_THAT(*store().ReadConfig(image.manifest), HasSubstr("\"amd64\""));
+
+  // By every other name that stands for it.
+  for (const std::string& name :
+       {std::string("localhost/app:v1"), image.manifest.ToString(), image.id.ToString(),
+        image.id.hex().substr(0, 12), "app@" + image.manifest.ToString()}) {
+    const absl::StatusOr<ResolvedImage> other = store().Resolve(name);
+    ASSERT_TRUE(other.ok()) << name << ": " << other.status();
+    EXPECT_EQ(other->manifest, image.manifest) << name;
+  }
+
+  const absl::StatusOr<std::vector<ImageInfo>> list = store().List();
+  ASSERT_TRUE(list.ok()) << list.status();
+  ASSERT_EQ(list->size(), 1u);
+  EXPECT_EQ(list->front().repository, "localhost/app");
+  EXPECT_EQ(list->front().tag, "v1");
+  EXPECT_EQ(list->front().created, 1767323045);
+  EXPECT_GE(list->front().size, 4096u);
+
+  const absl::StatusOr<RemovedImage> removed = store().Remove("app:v1", {}, false);
+  ASSERT_TRUE(removed.ok()) << removed.status();
+  EXPECT_THAT(removed->untagged, ElementsAre("localhost/app:v1"));
+  EXPECT_TRUE(removed->deleted);
+  EXPECT_THAT(Files(), IsEmpty());
+  EXPECT_TRUE(absl::IsNotFound(store().Resolve("app:v1").status()));
+}
+
+TEST_F(StoreTest, AnEmptyStoreIsNotCreatedByReading) {
+  EXPECT_TRUE(store().List()->empty());
+  const absl::Status status = store().Resolve("foo").status();
+  EXPECT_TRUE(absl::IsNotFound(status));
+  EXPECT_THAT(status.message(), HasSubstr("image \"foo\" not found locally; try: hull load"));
+  EXPECT_TRUE(absl::IsNotFound(store().Remove("foo", {}, false).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(store().Resolve("../x").status()));
+  EXPECT_FALSE(std::filesystem::exists(directory_ + "/root"));
+}
+
+TEST_F(StoreTest, EveryFormOfALayoutGivesTheSameImage) {
+  const TestLayout layout = OneImage("app");
+  const std::string tar = WriteTar("layout.tar", layout);
+  layout.WriteDirectory(directory_ + "/layout");
+  ASSERT_TRUE(WriteFileAtomically(tar + ".gz", Compress(layout.ToTar(), "gzip"), 0644).ok());
+  ASSERT_TRUE(WriteFileAtomically(tar + ".zst", Compress(layout.ToTar(), "zstd"), 0644).ok());
+  const std::string fifo = directory_ + "/fifo";
+  ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
+  std::string first;
+  for (const std::string& path : {tar, directory_ + "/layout", tar + ".gz", tar + ".zst", fifo}) {
+    std::thread writer([&] {
+      if (path != fifo) return;
+      const UniqueFd fd = UniqueFd::Open(fifo, O_WRONLY).value();
+      EXPECT_TRUE(WriteFull(fd.get(), layout.ToTar()).ok());
+    });
+    const absl::StatusOr<std::vector<LoadedImage>> loaded = store().Load(path, Options());
+    writer.join();
+    ASSERT_TRUE(loaded.ok()) << loaded.status();
+    const std::string rootfs = ReadFile(store().Resolve("app")->rootfs_path, 1 << 20).value();
+    if (first.empty()) first = rootfs;
+    EXPECT_EQ(rootfs, first) << path;
+    ASSERT_TRUE(store().Remove("app", {}, false).ok());
+    EXPECT_THAT(Files(), IsEmpty());
+  }
+}
+
+TEST_F(StoreTest, NamesMoveAndUnnamedImagesStay) {
+  ASSERT_TRUE(Load(OneImage("app")).ok());
+  const Digest old = store().Resolve("app")->manifest;
+  TestLayout other;
+  other.AddImage({SmallLayer(), SmallLayer()}, "app");
+  ASSERT_TRUE(Load(other).ok());
+  EXPECT_NE(store().Resolve("app")->manifest, old);
+  const std::vector<ImageInfo> list = store().List().value();
+  ASSERT_EQ(list.size(), 2u);
+  EXPECT_EQ(list[0].repository, "");
+  EXPECT_EQ(list[0].manifest, old);
+  EXPECT_TRUE(store().Resolve(old.ToString()).ok());
+}
+
+TEST_F(StoreTest, SecondLoadOnlyAddsNames) {
+  ASSERT_TRUE(Load(OneImage("app")).ok());
+  const absl::StatusOr<std::vector<LoadedImage>> again = Load(OneImage("app"), Options("other:2"));
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_TRUE(again->front().was_present);
+  EXPECT_EQ(store().Resolve("other:2")->manifest, store().Resolve("app")->manifest);
+
+  const std::string id = store().Resolve("app")->id.hex().substr(0, 12);
+  EXPECT_THAT(store().Remove(id, {}, false).status().ToString(), HasSubstr("several names"));
+  // One name of two goes although the image is in use; the image itself does not.
+  const Digest manifest = store().Resolve("app")->manifest;
+  EXPECT_FALSE(store().Remove("app", {manifest}, false)->deleted);
+  const absl::Status in_use = store().Remove("other:2", {manifest}, false).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(in_use));
+  EXPECT_THAT(in_use.ToString(), HasSubstr("in use by a container"));
+  EXPECT_TRUE(absl::IsFailedPrecondition(store().Remove(id, {manifest}, true).status()));
+  EXPECT_TRUE(store().Resolve("other:2").ok());
+  EXPECT_TRUE(store().Remove(id, {}, true)->deleted);
+  EXPECT_THAT(Files(), IsEmpty());
+}
+
+TEST_F(StoreTest, LayoutsWithSeveralImages) {
+  TestLayout layout;
+  layout.AddImage({SmallLayer()}, "quay.io/one:1");
+  layout.AddImage({SmallLayer(), SmallLayer()}, "two");
+  EXPECT_THAT(Load(layout, Options("x")).status().ToString(), HasSubstr("--name"));
+  ASSERT_TRUE(Load(layout).ok());
+  EXPECT_TRUE(store().Resolve("quay.io/one:1").ok());
+  EXPECT_TRUE(store().Resolve("two").ok());
+}
+
+TEST_F(StoreTest, NamesThatAreNoneAreRefused) {
+  const absl::Status status = Load(OneImage("Not A Name")).status();
+  EXPECT_TRUE(absl::IsInvalidArgument(status));
+  EXPECT_THAT(status.ToString(), HasSubstr("--name"));
+  EXPECT_TRUE(absl::IsInvalidArgument(Load(OneImage("app"), Options("Bad Name")).status()));
+  EXPECT_THAT(Files(), IsEmpty());
+}
+
+TEST_F(StoreTest, BuiltinImagesLoadThemselves) {
+  const std::string share = directory_ + "/share";
+  ASSERT_EQ(mkdir(share.c_str(), 0755), 0);
+  ASSERT_TRUE(WriteFileAtomically(share + "/busybox.tar", OneImage("whatever").ToTar(), 0644).ok());
+  for (const char* name : {"busybox:v2", "quay.io/busybox", "other", "x/busybox"}) {
+    EXPECT_TRUE(absl::IsNotFound(store().ResolveOrLoadBuiltin(name, share, Options()).status()))
+        << name;
+  }
+  const absl::StatusOr<ResolvedImage> image =
+      store().ResolveOrLoadBuiltin("busybox", share, Options());
+  ASSERT_TRUE(image.ok()) << image.status();
+  EXPECT_EQ(image->name, "localhost/busybox:latest");
+  // The second time the file is not needed.
+  std::filesystem::remove_all(share);
+  EXPECT_TRUE(store().ResolveOrLoadBuiltin("busybox", share, Options()).ok());
+}
+
+// Every way in which a layout can be wrong: an error that says which, and nothing left.
+TEST_F(StoreTest, BadLayoutsLeaveNothing) {
+  const auto expect_failure = [this](const TestLayout& layout, const std::string& what) {
+    const absl::Status status = Load(layout).status();
+    EXPECT_THAT(status.ToString(), HasSubstr(what));
+    EXPECT_THAT(Files(), IsEmpty()) << what;
+  };
+  {
+    TestLayout layout = OneImage("a");
+    layout.files["index.json"] = "{\"schemaVersion\":2,\"manifests\":[";
+    expect_failure(layout, "not a JSON object");
+  }
+  {
+    TestLayout layout = OneImage("a");
+    layout.index["manifests"][0]["size"] = 9;
+    expect_failure(layout, "longer than the 9 bytes");
+  }
+  {
+    TestLayout layout;
+    const nlohmann::json descriptor = layout.AddImage({SmallLayer()}, "a");
+    const auto manifest = nlohmann::json::parse(layout.files[TestLayout::BlobPath(descriptor)]);
+    TestLayout missing = layout;
+    missing.files.erase(TestLayout::BlobPath(manifest["layers"][0]));
+    expect_failure(missing, "is missing in the image layout");
+    TestLayout no_config = layout;
+    no_config.files.erase(TestLayout::BlobPath(manifest["config"]));
+    expect_failure(no_config, "is missing in the image layout");
+    TestLayout flipped = layout;
+    std::string& blob = flipped.files[TestLayout::BlobPath(manifest["layers"][0])];
+    blob[blob.size() / 2] ^= 1;
+    expect_failure(flipped, "layer 1 of 1");
+    expect_failure(flipped, "does not match its digest");
+    TestLayout truncated = layout;
+    truncated.files[TestLayout::BlobPath(manifest["layers"][0])].resize(20);
+    expect_failure(truncated, "truncated");
+  }
+  for (const auto& [entry, what] : std::vector<std::pair<testing::TarEntry, std::string>>{
+           {{.path = "../evil", .data = "x"}, "entry \"../evil\""},
+           {{.path = "/evil", .data = "x"}, "absolute"},
+           {{.path = "hard", .type = '1', .link = "../../etc/passwd"}, "hard link target"},
+           {{.path = "hard", .type = '1', .link = "/etc/passwd"}, "hard link target"},
+           {{.path = std::string(900'000, 'n')}, "900000 bytes"}}) {
+    TestLayout layout;
+    layout.AddImage({SmallLayer(), MakeTar({entry})}, "a");
+    expect_failure(layout, what);
+    expect_failure(layout, "layer 2 of 2");
+  }
+  {
+    TestLayout layout;
+    layout.AddImage({MakeTar({{.path = "out", .type = '2', .link = "/tmp"},
+                              {.path = "out/evil", .data = "x"}})},
+                    "a");
+    expect_failure(layout, "symbolic link");
+  }
+  // A tar file that ends too early, and things that are no layout at all.
+  const std::string path = directory_ + "/bad.tar";
+  const std::string tar = OneImage("a").ToTar();
+  for (const size_t size : {size_t{0}, size_t{100}, size_t{600}, tar.size() / 2}) {
+    ASSERT_TRUE(WriteFileAtomically(path, tar.substr(0, size), 0644).ok());
+    EXPECT_FALSE(store().Load(path, Options()).ok()) << size;
+    EXPECT_THAT(Files(), IsEmpty());
+  }
+  EXPECT_TRUE(absl::IsNotFound(store().Load(directory_ + "/none", Options()).status()));
+  EXPECT_FALSE(store().Load("/dev/null", Options()).ok());
+  EXPECT_THAT(Files(), IsEmpty());
+}
+
+TEST_F(StoreTest, ImagesForOtherMachinesAreRefused) {
+  TestLayout layout;
+  const nlohmann::json manifest =
+      layout.AddBlob("application/vnd.oci.image.config.v1+json",
+                     R"({"architecture":"arm64","os":"linux","rootfs":{"type":"layers"}})");
+  layout.index = {{"schemaVersion", 2},
+                  {"manifests",
+                   {layout.AddBlob("application/vnd.oci.image.manifest.v1+json",
+                                   DumpJson({{"schemaVersion", 2},
+                                             {"config", manifest},
+                                             {"layers", nlohmann::json::array()}}))}}};
+  EXPECT_THAT(Load(layout).status().ToString(), HasSubstr("linux/arm64"));
+  EXPECT_THAT(Files(), IsEmpty());
+}
+
+TEST_F(StoreTest, BombsLeaveNothing) {
+  TestLayout layout;
+  layout.AddImage({MakeTar({{.path = "zeros", .data = std::string(size_t{8} << 20, '\0')}})}, "a");
+  LoadOptions options = Options();
+  options.free_expanded_bytes = 1 << 20;
+  EXPECT_THAT(Load(layout, options).status().ToString(), HasSubstr("decompression bomb"));
+  options = Options();
+  options.max_expanded_bytes = 1 << 20;
+  EXPECT_TRUE(absl::IsResourceExhausted(Load(layout, options).status()));
+  // And when the layout itself is compressed.
+  const std::string path = directory_ + "/bomb.tar.gz";
+  ASSERT_TRUE(WriteFileAtomically(path, Compress(layout.ToTar(), "gzip"), 0644).ok());
+  options.max_expanded_bytes = 4096;
+  EXPECT_TRUE(absl::IsResourceExhausted(store().Load(path, options).status()));
+  EXPECT_THAT(Files(), IsEmpty());
+}
+
+TEST_F(StoreTest, AFileSizeLimitInTheMiddleOfALoadLeavesNothing) {
+  TestLayout layout;
+  layout.AddImage({MakeTar({{.path = "big", .data = std::string(size_t{4} << 20, 'x')}})}, "a");
+  const std::string path = WriteTar("layout.tar", layout);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    const rlimit limit{.rlim_cur = 1 << 20, .rlim_max = 1 << 20};
+    if (setrlimit(RLIMIT_FSIZE, &limit) != 0) _exit(2);
+    const absl::Status status = store().Load(path, Options()).status();
+    const bool expected =
+        absl::StrContains(status.message(), "write the root file system image: File too large");
+    _exit(expected ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(status, 0);
+  EXPECT_THAT(Files(), IsEmpty());
+}
+
+TEST_F(StoreTest, TwoLoadsAtOnceConvertOnce) {
+  TestLayout layout;
+  layout.AddImage({MakeTar({{.path = "big", .data = std::string(size_t{4} << 20, 'x')}})}, "a");
+  const std::string path = WriteTar("layout.tar", layout);
+  std::vector<absl::StatusOr<std::vector<LoadedImage>>> results(3, absl::UnknownError("not run"));
+  std::vector<std::thread> threads;
+  for (auto& result : results) {
+    threads.emplace_back([&result, &path, this] { result = store().Load(path, Options()); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  int converted = 0;
+  for (const auto& result : results) {
+    ASSERT_TRUE(result.ok()) << result.status();
+    if (!result->front().was_present) ++converted;
+  }
+  EXPECT_EQ(converted, 1);
+  EXPECT_EQ(Files().size(), 2u);
+}
+
+TEST_F(StoreTest, CancelEndsTheWaitAndTheWork) {
+  const std::string path = WriteTar("layout.tar", OneImage("a"));
+  ASSERT_TRUE(store().Load(path, Options("other")).ok());
+  EventFd cancel = EventFd::Create().value();
+  LoadOptions options = Options();
+  options.cancel_fd = cancel.fd();
+  {
+    const UniqueFd lock = UniqueFd::Open(directory_ + "/root/images/load.lock", O_RDWR).value();
+    ASSERT_EQ(flock(lock.get(), LOCK_EX), 0);
+    // Cancelled from the progress callback: exactly when the load has begun to wait.
+    options.progress = [&cancel](const LoadProgress& progress) {
+      EXPECT_EQ(progress.stage, LoadProgress::Stage::kWaiting);
+      cancel.Signal();
+    };
+    EXPECT_TRUE(absl::IsCancelled(store().Load(path, options).status()));
+  }
+  options.progress = nullptr;
+  EXPECT_TRUE(absl::IsCancelled(store().Load(path, options).status()));
+  EXPECT_EQ(Files().size(), 2u);
+}
+
+TEST_F(StoreTest, AKilledLoadIsCleanedUpByTheNext) {
+  // The input is a pipe that stays open, so that the load is killed in its middle for certain.
+  const std::string fifo = directory_ + "/fifo";
+  ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    store().Load(fifo, Options()).IgnoreError();
+    _exit(0);
+  }
+  const UniqueFd writer = UniqueFd::Open(fifo, O_WRONLY).value();
+  ASSERT_TRUE(WriteFull(writer.get(), OneImage("a").ToTar().substr(0, 2000)).ok());
+  while (Files().empty()) usleep(1000);
+  ASSERT_EQ(kill(pid, SIGKILL), 0);
+  ASSERT_EQ(waitpid(pid, nullptr, 0), pid);
+  EXPECT_FALSE(Files().empty());
+  EXPECT_TRUE(store().List()->empty());
+  ASSERT_TRUE(Load(OneImage("a")).ok());
+  EXPECT_EQ(Files().size(), 2u);
+  EXPECT_TRUE(store().Resolve("a").ok());
+}
+
+TEST_F(StoreTest, AMissingOrBrokenHelperIsReported) {
+  LoadOptions options = Options();
+  options.unpack_program = directory_ + "/nothing";
+  EXPECT_THAT(Load(OneImage("a"), options).status().ToString(), HasSubstr("/nothing"));
+  options.unpack_program = "/bin/true";
+  EXPECT_THAT(Load(OneImage("a"), options).status().ToString(), HasSubstr("no result"));
+  EXPECT_THAT(Files(), IsEmpty());
+}
+
+TEST_F(StoreTest, DamagedRecordsAreNamed) {
+  ASSERT_TRUE(Load(OneImage("a")).ok());
+  const std::string rootfs = store().Resolve("a")->rootfs_path;
+  const std::string record = rootfs.substr(0, rootfs.rfind('/')) + "/image.json";
+  ASSERT_TRUE(WriteFileAtomically(record, "{\"version\": 2}", 0600).ok());
+  EXPECT_THAT(store().Resolve("a").status().ToString(), HasSubstr("another version of Hull"));
+  EXPECT_THAT(store().List().status().ToString(), HasSubstr(record));
+  EXPECT_TRUE(store().Remove("a", {}, false).ok());
+  EXPECT_THAT(Files(), IsEmpty());
+}
+
+}  // namespace
+}  // namespace hull::images
+
+int main(int argc, char** argv) {
+  ::testing::InitGoogleMock(&argc, argv);
+  if (argc != 2) return 2;
+  hull::images::unpack_program = std::filesystem::absolute(argv[1]);
+  return RUN_ALL_TESTS();
+}

@@ -1,0 +1,30 @@
+// How the store and the program hull-unpack talk.
+//
+// The program is started once per step, with one verb and nothing but the descriptors listed here;
+// it opens no file of its own but the parts of a layout directory. It writes one JSON object a line
+// to standard output, in this order: any number of {"progress": {"bytes": N, "total": N}} (with
+// "layer" and "layers" for convert), then either {"result": {...}} or {"error": {"code": N,
+// "message": S}} with the numbers of absl::StatusCode.
+//
+//   spool    kInputFd, kOutputFd: copies the input, decompressed, to the output. {"result": {}}
+//   inspect  kInputFd: {"result": {"images": [{"manifest": DIGEST, "size": N, "names": [S, ...]}]}}
+//   convert  kInputFd, kOutputFd and the other three, with --manifest and --manifest_size:
+//            {"result": {}}
+//
+// kInputFd is a layout (a directory, or an uncompressed tar file that can be read at any position);
+// for spool, any file.
+
+#ifndef IMAGES_UNPACK_PROTOCOL_H_
+#define IMAGES_UNPACK_PROTOCOL_H_
+
+namespace hull::images {
+
+inline constexpr int kInputFd = 3;
+inline constexpr int kOutputFd = 4;    // the root file system image; empty
+inline constexpr int kScratchFd = 5;   // temporary data; empty
+inline constexpr int kConfigFd = 6;    // the image configuration, as it is in the layout; empty
+inline constexpr int kManifestFd = 7;  // the image manifest, likewise
+
+}  // namespace hull::images
+
+#endif  // IMAGES_UNPACK_PROTOCOL_H_
