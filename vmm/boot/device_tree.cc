@@ -105,6 +105,25 @@ void WriteInterruptControllers(Writer& tree, const HardwareDescription& hardware
   tree.End();
 }
 
+void WriteSerial(Writer& tree, const HardwareDescription::Serial& serial) {
+  constexpr uint32_t kPortSpace = 1;  // First cell of an ISA address: I/O ports.
+  constexpr uint32_t kRegisters = 8;
+  constexpr uint32_t kClock = 1843200;  // Hz; the PC's.
+  tree.Begin("isa");                    // Linux goes by this name.
+  tree.String("compatible", "isa");
+  tree.Cell("#address-cells", 2);
+  tree.Cell("#size-cells", 1);
+  tree.Cells("ranges", std::array<uint32_t, 5>{kPortSpace, 0, 0, 0, 0x10000});
+  tree.Begin(absl::StrCat("serial@i", absl::Hex(serial.port)));
+  tree.String("compatible", "ns16550a");
+  tree.Cells("reg", std::array<uint32_t, 3>{kPortSpace, serial.port, kRegisters});
+  tree.Cell("clock-frequency", kClock);
+  tree.Cells("interrupts", std::array{serial.irq, kEdgeRising});
+  tree.Cell("interrupt-parent", kIoapicPhandle);
+  tree.End();
+  tree.End();
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<uint8_t>> BuildDeviceTree(const HardwareDescription& hardware) {
@@ -138,6 +157,8 @@ absl::StatusOr<std::vector<uint8_t>> BuildDeviceTree(const HardwareDescription& 
     tree.End();
   }
   tree.End();
+
+  if (hardware.serial.has_value()) WriteSerial(tree, *hardware.serial);
 
   tree.End();
   absl::Status status = tree.Finish();

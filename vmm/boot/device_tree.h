@@ -15,7 +15,7 @@
 
 namespace hull::boot {
 
-// What there is besides RAM (which the e820 map describes) and ISA ports.
+// What there is besides RAM, which the e820 map describes.
 struct HardwareDescription {
   struct VirtioMmio {
     uint64_t address = 0;
@@ -23,11 +23,17 @@ struct HardwareDescription {
     uint32_t irq = 0;  // IO-APIC pin; edge, rising.
   };
 
+  struct Serial {
+    uint16_t port = 0;
+    uint32_t irq = 0;  // As above.
+  };
+
   uint32_t vcpus = 1;  // APIC ids 0 to vcpus - 1.
   uint64_t lapic_address = 0;
   uint64_t ioapic_address = 0;
   // In the order in which the guest is to probe them: the first disk is /dev/vda.
   std::vector<VirtioMmio> virtio;
+  std::optional<Serial> serial;  // A 16550A.
   std::optional<uint16_t> exit_port;
 };
 

@@ -21,6 +21,8 @@
 #include "vmm/arch/x86_64/layout.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
+#include "vmm/devices/block/device.h"
+#include "vmm/devices/block/file_backend.h"
 #include "vmm/devices/power/power.h"
 #include "vmm/devices/rng/device.h"
 #include "vmm/devices/serial/wire.h"
@@ -177,6 +179,7 @@ absl::Status Machine::AddConsole(const ConsoleSpec& spec) {
       serial::Console::Create(*loop_, std::move(line), *std::move(output), std::move(input));
   if (!console.ok()) return Annotate(console.status(), "console");
   console_ = *std::move(console);
+  hardware_.serial = {.port = x86_64::kSerialPort, .irq = x86_64::kSerialPin};
   return ports_.Insert(x86_64::kSerialPort, serial::kRegisterCount, console_->uart());
 }
 
@@ -199,7 +202,23 @@ absl::Status Machine::AttachVirtio(std::shared_ptr<virtio::Device> device) {
   return absl::OkStatus();
 }
 
+absl::Status Machine::AddDisk(const BlockSpec& spec) {
+  HULL_ASSIGN_OR_RETURN(UniqueFd file, OpenFileRef(spec.file, spec.read_only ? O_RDONLY : O_RDWR));
+  HULL_ASSIGN_OR_RETURN(
+      std::unique_ptr<block::FileBackend> backend,
+      block::FileBackend::Create(std::move(file), Describe(spec.file),
+                                 {.read_only = spec.read_only, .direct = spec.direct}));
+  HULL_ASSIGN_OR_RETURN(std::shared_ptr<block::Device> device,
+                        block::Device::Create(spec.id, std::move(backend)));
+  return AttachVirtio(std::move(device));
+}
+
 absl::Status Machine::AddDevices(const MachineSpec& spec) {
+  // In this order, so that the first disk is the first device that the guest probes.
+  for (const BlockSpec& disk : spec.block) {
+    const absl::Status added = AddDisk(disk);
+    if (!added.ok()) return Annotate(added, absl::StrCat("disk \"", disk.id, "\""));
+  }
   if (spec.vsock.has_value()) {
     vsock::Config config;
     config.guest_cid = spec.vsock->guest_cid;

@@ -58,6 +58,7 @@ class Machine {
   absl::Status CreateVm(const kvm::System& system, const MachineSpec& spec);
   absl::Status AddPowerPorts();
   absl::Status AddConsole(const ConsoleSpec& spec);
+  absl::Status AddDisk(const BlockSpec& spec);
   absl::Status AddDevices(const MachineSpec& spec);
   absl::Status AttachVirtio(std::shared_ptr<virtio::Device> device);
   absl::StatusOr<uint64_t> LoadGuest(const MachineSpec& spec);
