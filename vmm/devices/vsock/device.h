@@ -31,17 +31,17 @@ struct Config {
   // Path S of the host's end. A process that connects to S and writes "CONNECT <port>\n" reaches
   // that port of the guest and reads "OK <n>\n" first; the guest's connections to CID 2 port P go
   // to the listener at "<S>_P". At most 96 bytes, so that the longest S_P fits sun_path.
-  std::string host_socket;
+  std::string host_socket = {};
 
   // An already listening socket to accept host connections on, instead of one bound to
   // `host_socket`; that file is then its maker's to remove.
-  UniqueFd listener;
+  UniqueFd listener = {};
 
   // Replaces the connections to "<S>_P". With both this and `listener` set, `host_socket` is
   // unused and may be empty.
-  std::unique_ptr<HostConnector> connector;
+  std::unique_ptr<HostConnector> connector = {};
 
-  Limits limits;
+  Limits limits = {};
 };
 
 // Threads: everything belongs to the event loop's thread, but for the virtio::Device interface,
