@@ -176,10 +176,17 @@ setup() {
   exec 9>&-
 }
 
+make_emulated_host() {
+  local prepare=("$repo/vmm/emulated_host/prepare" "$prefix/share/emulated-host"
+    "$prefix/bin/hull-hostd")
+  # Old package lists name a kernel that the mirror no longer has.
+  "${prepare[@]}" || { as_root apt-get update -qq && "${prepare[@]}"; }
+}
+
 prepare_emulated_host() {
   # The same question that hull asks before each command; only a CPU that cannot run Linux guests
   # itself needs this.
   grep -qwE 'vmx|svm' /proc/cpuinfo && [[ -e /dev/kvm ]] && return 0
   step emulated-host "preparing the emulated host (this CPU offers no virtualisation)" \
-    "$binary" host prepare
+    make_emulated_host
 }
