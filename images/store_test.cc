@@ -5,8 +5,10 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -359,6 +361,47 @@ TEST_F(StoreTest, AFileSizeLimitInTheMiddleOfALoadLeavesNothing) {
   ASSERT_EQ(waitpid(pid, &status, 0), pid);
   EXPECT_EQ(status, 0);
   EXPECT_THAT(Files(), IsEmpty());
+}
+
+// A mount namespace of our own, with or without privileges.
+bool EnterMountNamespace() {
+  const uid_t uid = geteuid();
+  const gid_t gid = getegid();
+  if (unshare(CLONE_NEWNS) == 0) return true;
+  if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return false;
+  const auto write = [](const char* path, const std::string& text) {
+    return WriteFull(UniqueFd::Open(path, O_WRONLY).value().get(), text).ok();
+  };
+  return write("/proc/self/setgroups", "deny") &&
+         write("/proc/self/uid_map", absl::StrCat("0 ", uid, " 1")) &&
+         write("/proc/self/gid_map", absl::StrCat("0 ", gid, " 1"));
+}
+
+TEST_F(StoreTest, AFullDiskInTheMiddleOfALoadLeavesNothing) {
+  TestLayout layout;
+  layout.AddImage({MakeTar({{.path = "big", .data = std::string(size_t{4} << 20, 'x')}})}, "a");
+  const std::string path = WriteTar("layout.tar", layout);
+  const std::string small = WriteTar("small.tar", OneImage("small"));
+  ASSERT_EQ(mkdir((directory_ + "/root").c_str(), 0700), 0);
+  constexpr int kNoNamespace = 77;
+  const pid_t pid = fork();
+  if (pid == 0) {
+    if (!EnterMountNamespace() || mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        mount("tmpfs", (directory_ + "/root").c_str(), "tmpfs", 0, "size=1m") != 0) {
+      _exit(kNoNamespace);
+    }
+    const absl::Status status = store().Load(path, Options()).status();
+    if (!absl::IsResourceExhausted(status)) _exit(1);
+    if (!absl::StrContains(status.message(), "No space left on device")) _exit(2);
+    if (!Files().empty()) _exit(3);
+    // There is room again for an image that fits.
+    _exit(store().Load(small, Options()).ok() ? 0 : 4);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(pid, &status, 0), pid);
+  ASSERT_TRUE(WIFEXITED(status));
+  if (WEXITSTATUS(status) == kNoNamespace) GTEST_SKIP() << "no mount namespace to be had here";
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST_F(StoreTest, TwoLoadsAtOnceConvertOnce) {
