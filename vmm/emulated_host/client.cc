@@ -154,8 +154,8 @@ absl::Status StartSupervisor(const Config& config) {
 }
 
 // A connection to a supervisor that answers. kUnavailable or kNotFound: there is none.
-// kDeadlineExceeded: it listens and does not answer; `hung` is then its process.
-absl::StatusOr<FrameChannel> Connect(const Config& config, UniqueFd* hung) {
+// kDeadlineExceeded: it listens and does not answer. `process` (may be null) becomes its pidfd.
+absl::StatusOr<FrameChannel> Connect(const Config& config, UniqueFd* process) {
   HULL_ASSIGN_OR_RETURN(UniqueFd fd, OpenSocket(config, SocketEnd::kConnect));
   ucred peer = {};
   socklen_t size = sizeof(peer);
@@ -163,7 +163,9 @@ absl::StatusOr<FrameChannel> Connect(const Config& config, UniqueFd* hung) {
     return PosixError("SO_PEERCRED");
   }
   // Taken while the connection shows that this process is alive.
-  UniqueFd process(static_cast<int>(syscall(SYS_pidfd_open, peer.pid, 0)));
+  if (process != nullptr) {
+    process->Reset(static_cast<int>(syscall(SYS_pidfd_open, peer.pid, 0)));
+  }
   FrameChannel channel(std::move(fd));
   const absl::Duration deadline = MonotonicNow() + kHelloDeadline;
   while (true) {
@@ -181,7 +183,6 @@ absl::StatusOr<FrameChannel> Connect(const Config& config, UniqueFd* hung) {
     pollfd poll_fd = {channel.fd(), POLLIN, 0};
     const int ready = poll(&poll_fd, 1, PollTimeout(deadline));
     if (ready == 0) {
-      if (hung != nullptr) *hung = std::move(process);
       return absl::DeadlineExceededError("the emulated host's supervisor does not answer");
     }
     if (ready > 0) HULL_RETURN_IF_ERROR(channel.Read());
@@ -215,14 +216,20 @@ bool IsAbsent(const absl::Status& status) {
   return absl::IsNotFound(status) || absl::IsUnavailable(status);
 }
 
-// Kills a supervisor that does not answer; QEMU follows it by itself.
-void KillProcess(const UniqueFd& process) {
+// Waits until a process has ended.
+void AwaitEnd(const UniqueFd& process) {
   if (!process.valid()) return;
-  syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0);
   pollfd fd = {process.get(), POLLIN, 0};
   const absl::Duration deadline = MonotonicNow() + kKillDeadline;
   while (poll(&fd, 1, PollTimeout(deadline)) < 0 && errno == EINTR) {
   }
+}
+
+// Kills a supervisor that does not answer; QEMU follows it by itself.
+void KillProcess(const UniqueFd& process) {
+  if (!process.valid()) return;
+  syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0);
+  AwaitEnd(process);
 }
 
 absl::StatusOr<FrameChannel> ConnectOrStart(const Config& config, absl::string_view reason) {
@@ -236,12 +243,12 @@ absl::StatusOr<FrameChannel> ConnectOrStart(const Config& config, absl::string_v
   HULL_ASSIGN_OR_RETURN(const UniqueFd directory,
                         UniqueFd::Open(config.instance_dir, O_RDONLY | O_DIRECTORY));
   HULL_RETURN_IF_ERROR(LockFile(directory.get(), kStarterDeadline));
-  UniqueFd hung;
-  channel = Connect(config, &hung);
+  UniqueFd process;
+  channel = Connect(config, &process);
   if (channel.ok()) return channel;
   if (absl::IsDeadlineExceeded(channel.status())) {
     Say("the emulated host does not answer: starting it again");
-    KillProcess(hung);
+    KillProcess(process);
   } else if (!IsAbsent(channel.status())) {
     return channel;
   } else if (!reason.empty()) {
@@ -421,7 +428,7 @@ void Session::Wait() {
   }
   const bool wants_stdin = opened_ && !outcome_.has_value() && stdin_.Allowance() > 0;
   if (wants_stdin) fds.push_back({STDIN_FILENO, POLLIN, 0});
-  const bool patient = opened_ || told_patience_;
+  const bool patient = opened_ || told_patience_ || isatty(STDERR_FILENO) == 0;
   const int ready = poll(fds.data(), fds.size(),
                          PollTimeout(patient ? absl::InfiniteDuration() : started_ + kPatience));
   if (ready == 0) {
@@ -615,8 +622,8 @@ absl::StatusOr<ExitStatus> RunInside(const Config& config, absl::string_view rea
 }
 
 absl::Status Stop(const Config& config) {
-  UniqueFd hung;
-  absl::StatusOr<FrameChannel> channel = Connect(config, &hung);
+  UniqueFd process;
+  absl::StatusOr<FrameChannel> channel = Connect(config, &process);
   if (channel.ok()) {
     channel->Queue(0, FrameType::kStop, 0, "");
     const absl::Duration deadline = MonotonicNow() + kStopDeadline;
@@ -630,8 +637,9 @@ absl::Status Stop(const Config& config) {
     if (status.ok()) {
       return absl::DeadlineExceededError("the emulated host's supervisor does not end");
     }
+    AwaitEnd(process);
   } else if (absl::IsDeadlineExceeded(channel.status())) {
-    KillProcess(hung);
+    KillProcess(process);
   } else if (!IsAbsent(channel.status())) {
     return channel.status();
   }

@@ -37,7 +37,7 @@ inline constexpr size_t kHeaderSize = 12;
 inline constexpr size_t kMaxPayload = 32 * 1024;
 // kOpen carries arguments and environment, which Linux limits to 2 MiB by default.
 inline constexpr size_t kMaxOpenPayload = 4 * 1024 * 1024;
-inline constexpr uint32_t kStreamWindow = 256 * 1024;
+inline constexpr uint32_t kStreamWindow = 1024 * 1024;
 
 enum class FrameType : uint8_t {
   // Supervisor to command, first frame: u32 protocol version.

@@ -39,7 +39,7 @@ namespace hull::emulated_host {
 namespace {
 
 // A command's whole windows, several times. The other end is at fault when it exceeds this.
-constexpr size_t kMaxClientQueue = 8 * size_t{kStreamWindow};
+constexpr size_t kMaxClientQueue = 4 * size_t{kStreamWindow};
 // Above this, commands are not read.
 constexpr size_t kLinkHighWater = 4 << 20;
 constexpr size_t kMaxLog = 1 << 20;
@@ -589,10 +589,12 @@ void Supervisor::BeginStop() {
   stopping_ = true;
   stop_deadline_ = MonotonicNow() + kStopDeadline;
   link_.Queue(0, FrameType::kShutdown, 0, "");
-  // A paused machine cannot shut down; its disk has what was written.
-  if (!trouble_.empty() && !ResumeIfSpace()) stop_deadline_ = MonotonicNow();
+  // A paused machine cannot shut down, and its disk has what was written; one that still boots has
+  // run nothing.
+  if (!ready_ || (!trouble_.empty() && !ResumeIfSpace())) stop_deadline_ = MonotonicNow();
   for (auto& [id, client] : clients_) {
-    if (client.opened) Dismiss(id, client, {false, "the emulated host was stopped"});
+    if (client.opened || client.awaits_ready)
+      Dismiss(id, client, {false, "the emulated host was stopped"});
   }
 }
 
