@@ -27,11 +27,11 @@ struct MemoryRange {
 };
 
 struct BootParamsConfig {
-  std::vector<MemoryRange> ram;        // e820 entries of usable RAM, ascending.
-  uint64_t command_line_address = 0;   // Below 4 GiB.
-  uint64_t setup_data_address = 0;     // Head of the list; 0 for none.
-  MemoryRange initramfs;               // Size 0 for none; below 4 GiB.
-  std::optional<setup_header> header;  // A bzImage's own.
+  std::vector<MemoryRange> ram = {};                  // e820 entries of usable RAM, ascending.
+  uint64_t command_line_address = 0;                  // Below 4 GiB.
+  uint64_t setup_data_address = 0;                    // Head of the list; 0 for none.
+  MemoryRange initramfs = {};                         // Size 0 for none; below 4 GiB.
+  std::optional<setup_header> header = std::nullopt;  // A bzImage's own.
 };
 
 // kInvalidArgument when it does not fit the format (too many ranges, addresses beyond 4 GiB). Pure.

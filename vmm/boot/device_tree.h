@@ -32,9 +32,9 @@ struct HardwareDescription {
   uint64_t lapic_address = 0;
   uint64_t ioapic_address = 0;
   // In the order in which the guest is to probe them: the first disk is /dev/vda.
-  std::vector<VirtioMmio> virtio;
-  std::optional<Serial> serial;  // A 16550A.
-  std::optional<uint16_t> exit_port;
+  std::vector<VirtioMmio> virtio = {};
+  std::optional<Serial> serial = std::nullopt;  // A 16550A.
+  std::optional<uint16_t> exit_port = std::nullopt;
 };
 
 // The blob, ready for SETUP_DTB. Fails only where libfdt does. Pure.
