@@ -199,7 +199,6 @@ class AgentTest : public ::testing::Test {
     int status = 0;
     waitpid(child, &status, 0);
     WriteText("cgroup/cgroup.procs", "0");
-    rmdir(("cgroup/" + cgroup + "/container").c_str());
     rmdir(("cgroup/" + cgroup).c_str());
     // reboot(2) in a pid namespace: its PID 1 dies of SIGINT for "power off", of SIGHUP for a
     // restart.

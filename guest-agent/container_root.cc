@@ -1,7 +1,6 @@
 #include "guest-agent/container_root.h"
 
 #include <fcntl.h>
-#include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -18,7 +17,6 @@ namespace {
 
 // Directories of the initramfs (see BUILD.bazel).
 constexpr char kDevices[] = "/dev";
-constexpr char kCgroups[] = "/cgroup";
 constexpr char kImage[] = "/image";        // the read-only root filesystem
 constexpr char kWritable[] = "/writable";  // what takes the container's writes
 constexpr char kRoot[] = "/root";          // both together
@@ -78,20 +76,6 @@ bool ChangeRoot(Failure* failure) {
   return true;
 }
 
-// A cgroup of its own, so that the container can be measured and so that its cgroup namespace has a
-// root below the machine's.
-bool EnterCgroup(Failure* failure) {
-  if (!Mount("cgroup2", kCgroups, "cgroup2", 0, nullptr, failure)) return false;
-  if (mkdir("/cgroup/container", 0755) != 0 && errno != EEXIST) {
-    return Internal(failure, errno, {"cannot make the container's cgroup"});
-  }
-  const Fd procs(open("/cgroup/container/cgroup.procs", O_WRONLY | O_CLOEXEC));
-  if (!procs.valid() || write(procs.get(), "0", 1) != 1 || unshare(CLONE_NEWCGROUP) != 0) {
-    return Internal(failure, errno, {"cannot enter the container's cgroup"});
-  }
-  return true;
-}
-
 struct StandardMount {
   const char* type;
   const char* target;
@@ -100,7 +84,9 @@ struct StandardMount {
 };
 
 // Those of `podman run`, in an order in which each finds its directory. /sys/fs/cgroup is writable:
-// it is the container's own.
+// the hierarchy is the container's own. The container stays in its root: to enter a group of its
+// own would cost a grace period of RCU, 10 ms of waiting at each start, and gain nothing, since the
+// machine has the limits.
 constexpr StandardMount kStandardMounts[] = {
     {"proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr},
     {"tmpfs", "/dev", MS_NOSUID | MS_STRICTATIME, "mode=755,size=65536k"},
@@ -242,8 +228,8 @@ bool MakeDirectories(const char* path, StartFailure kind, Failure* failure) {
 bool EnterContainerRoot(const StartRequest& request, Failure* failure) {
   // Modes below are meant exactly.
   umask(0);
-  if (!EnterCgroup(failure) || !MountRoot(request.root, failure) || !ChangeRoot(failure) ||
-      !MountStandard(failure) || !PopulateDev(failure)) {
+  if (!MountRoot(request.root, failure) || !ChangeRoot(failure) || !MountStandard(failure) ||
+      !PopulateDev(failure)) {
     return false;
   }
   for (size_t i = 0; i < request.file_count; ++i) {

@@ -11,8 +11,7 @@ namespace hull::agent {
 
 // Assembles the root of `request` from the image and the writable layer, makes it this process's
 // root directory, mounts what an OCI runtime mounts, populates /dev and writes the request's files.
-// Also puts the process into a cgroup and a cgroup namespace of its own, since /sys/fs/cgroup shows
-// that. README.md lists the mounts. Needs the directories of the initramfs.
+// README.md lists the mounts. Needs the directories of the initramfs.
 bool EnterContainerRoot(const StartRequest& request, Failure* failure);
 
 // Makes `path` a directory, with all parents that are missing (mode 0755).

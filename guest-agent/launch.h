@@ -26,10 +26,10 @@ struct LaunchedProcess {
 // Brings the loopback interface up (127.0.0.1 and ::1 come with it).
 bool BringUpLoopback(Failure* failure);
 
-// Starts the process of `request` in new pid and mount (and, see container_root.h, cgroup)
-// namespaces, where it is PID 1: when it ends, the kernel ends everything that it started, and
-// nothing in it can see the agent. Returns when execve(2) has succeeded, or with what failed.
-// `request` gains the variables that the agent adds. Not thread-safe and not reentrant.
+// Starts the process of `request` in new pid and mount namespaces, where it is PID 1: when it ends,
+// the kernel ends everything that it started, and nothing in it can see the agent. Returns when
+// execve(2) has succeeded, or with what failed. `request` gains the variables that the agent adds.
+// Not thread-safe and not reentrant.
 bool Launch(StartRequest* request, const ChildStreams& streams, LaunchedProcess* process,
             Failure* failure);
 

@@ -13,7 +13,7 @@ import sys
 
 # The agent needs these nodes before any file system is mounted; the directories are its mount
 # points (guest-agent/container_root.cc).
-DIRECTORIES = ["dev", "cgroup", "image", "root", "writable"]
+DIRECTORIES = ["dev", "image", "root", "writable"]
 CHARACTER_DEVICES = [("dev/console", 5, 1), ("dev/kmsg", 1, 11), ("dev/null", 1, 3)]
 
 
