@@ -36,8 +36,10 @@ class MmioTransport : public BusDevice {
   // that reaches Write() anyway (no ioeventfd) signals the same event.
   virtual std::span<const EventFd> queue_events() const = 0;
 
-  // Stops the device as the driver's reset does: for the machine's shutdown, before the event loop
-  // goes. The destructor does it too.
+  // Stops the device as the driver's reset does: for the machine's shutdown, while the event loop
+  // still exists. Not from a callback of the loop while vCPUs run: a vCPU in a reset holds the
+  // transport's lock and waits for the loop. After EventLoop::Run returned, any thread may call it.
+  // The destructor does the same.
   virtual void ResetDevice() = 0;
 };
 
