@@ -331,7 +331,7 @@ std::string SerializeSpec(const MachineSpec& spec) {
                          {"host_socket", spec.vsock->host_socket}};
   }
   if (spec.rng) document["rng"] = json::object();
-  // File names need not be UTF-8; what is not is replaced rather than refused by an exception.
+  // Should a file name not be UTF-8, it is replaced rather than refused by an exception.
   return document.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
