@@ -181,18 +181,18 @@ os.execv(sys.argv[1], sys.argv[1:])' "$hull" host exec -- \
 }
 
 test_terminal() {
-  # script(1) gives hull a terminal on all three streams.
+  # script(1) gives hull a terminal on all three streams. Its own input stays open, or it would type an end of file.
   cat >tty.sh <<T
 stty rows 33 cols 77
 '$hull' host exec -- sh -c 'stty size; test -t 0 && test -t 1 && test -t 2 && echo tty; exit 5'
 echo "status \$?"
 stty -a | grep -q ' echo ' && echo restored
 T
-  SHELL=/bin/bash timeout 60 script -qec "bash tty.sh" /dev/null </dev/null >out 2>&1
+  SHELL=/bin/bash timeout 60 script -qec "bash tty.sh" /dev/null < <(sleep 60) >out 2>&1
   equal "on a terminal" "$(tr -d '\r' <out | xargs)" "33 77 tty status 5 restored"
   # Only the output is a terminal: the input stays a pipe.
   echo "echo data | '$hull' host exec -- sh -c 'test -t 0 || echo pipe; test -t 1 && echo tty; cat'" >tty.sh
-  SHELL=/bin/bash timeout 60 script -qec "bash tty.sh" /dev/null </dev/null >out 2>&1
+  SHELL=/bin/bash timeout 60 script -qec "bash tty.sh" /dev/null < <(sleep 60) >out 2>&1
   equal "mixed" "$(tr -d '\r' <out | xargs)" "pipe tty data"
   # Ctrl-C goes through the inner terminal.
   printf "'%s' host exec -- sh -c 'trap \"echo interrupted; exit 9\" INT; echo >ready; while :; do sleep 0.1; done'; echo status \$?\n" "$hull" >tty.sh

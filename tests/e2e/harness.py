@@ -129,7 +129,9 @@ class HullTestCase(unittest.TestCase):
               [ -d "$d" ] && find "$d" -mindepth 1 \\( -type s -o -type d -o -type f \\) \\
                 -not -name '*.lock' -not -path '*/emulated-host*' | sed 's/^/file /'
             done
-            grep -F '{self.root}/' /proc/self/mounts | grep -vF ' {self.root} ' | sed 's/^/mount /'
+            # The store's own two mounts belong to the emulated host's session.
+            cut -d ' ' -f 2 /proc/self/mounts | grep -F '{self.root}/' | grep -vxF '{self.root}/run' |
+              sed 's/^/mount /'
             true
         """
         result = self.on_host(script)
