@@ -19,6 +19,9 @@
 namespace hull::agent {
 namespace {
 
+// <linux/pidfd.h> has it since Linux 6.11. Its argument must be 0.
+constexpr unsigned long kPidfdGetMountNamespace = _IO(0xff, 3);
+
 struct ChildTask {
   StartRequest* request;
   ChildStreams streams;
@@ -155,7 +158,11 @@ bool Launch(StartRequest* request, const ChildStreams& streams, LaunchedProcess*
   }
   process->pid = pid;
   process->pidfd = Fd(pidfd);
-  if (failure->message.view().empty()) return true;
+  if (failure->message.view().empty()) {
+    // Close-on-exec, as all that the kernel opens by itself.
+    process->mount_namespace = Fd(ioctl(process->pidfd.get(), kPidfdGetMountNamespace, 0));
+    return true;
+  }
   waitpid(pid, nullptr, 0);
   return false;
 }

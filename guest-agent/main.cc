@@ -43,7 +43,7 @@ int main(int argc, char** argv) {
     log.Error({"hull.channel: the path is empty or too long"});
   }
 
-  // The container's mounts went with its last process; what is written to disks is in the kernel.
+  // Nothing that is mounted outlives the machine but what is on disks, and that is written here.
   sync();
   if (getpid() != 1) return 0;
   reboot(RB_POWER_OFF);
