@@ -145,7 +145,7 @@ absl::StatusOr<AgentEvent> ParseAgentMessage(std::span<const uint8_t> payload) {
   switch (message.message_case()) {
     case agent::AgentMessage::kStarted:
       if (message.started().process_id() != kMainProcessId) return Violation("an unknown process");
-      return AgentEvent{.kind = AgentEvent::Kind::kStarted, .outcome = {}};
+      return AgentEvent{.kind = AgentEvent::Kind::kStarted};
     case agent::AgentMessage::kStartFailed:
       if (message.start_failed().process_id() != kMainProcessId) {
         return Violation("an unknown process");
@@ -155,7 +155,7 @@ absl::StatusOr<AgentEvent> ParseAgentMessage(std::span<const uint8_t> payload) {
     case agent::AgentMessage::kExited: {
       const agent::Exited& exited = message.exited();
       if (exited.process_id() != kMainProcessId) return Violation("an unknown process");
-      AgentEvent event = {.kind = AgentEvent::Kind::kExited, .outcome = {}};
+      AgentEvent event = {.kind = AgentEvent::Kind::kExited};
       if (exited.status_case() == agent::Exited::kExitCode && exited.exit_code() <= 255) {
         event.outcome.exit_status = static_cast<int>(exited.exit_code());
       } else if (exited.status_case() == agent::Exited::kSignal && exited.signal() >= 1 &&

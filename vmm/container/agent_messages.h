@@ -40,7 +40,7 @@ struct AgentEvent {
     kNothing,      // a message of a newer agent
   };
   Kind kind = Kind::kNothing;
-  Outcome outcome;
+  Outcome outcome = {};
 };
 
 // kInvalidArgument for what does not decode or makes no sense.

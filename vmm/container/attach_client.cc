@@ -114,7 +114,7 @@ class Client : public AttachSocket::Handler {
         credit_ = std::min(credit_ + frame.number, kInitialStdinCredit);
         return PumpStdin();
       case AttachType::kExited:
-        outcome_ = Outcome{.exit_status = static_cast<int>(frame.number), .error = {}};
+        outcome_ = Outcome{.exit_status = static_cast<int>(frame.number)};
         return loop_->Stop();
       case AttachType::kFailed:
         outcome_ = Outcome{.exit_status = static_cast<int>(frame.number),
@@ -185,8 +185,7 @@ class Client : public AttachSocket::Handler {
                                            : "write to standard error"));
     }
     if (type != AttachType::kConsole) {
-      socket_->Send(
-          {.type = AttachType::kOutputClosed, .data = {}, .number = static_cast<uint32_t>(type)});
+      socket_->Send({.type = AttachType::kOutputClosed, .number = static_cast<uint32_t>(type)});
     }
   }
 
@@ -237,7 +236,7 @@ class Client : public AttachSocket::Handler {
     // The end, or an error (a terminal that hung up), which is an end to the container as well.
     stdin_open_ = false;
     if (stdin_watch_.has_value()) loop_->RemoveFd(*stdin_watch_);
-    socket_->Send({.type = AttachType::kStdinEnd, .data = {}});
+    socket_->Send({.type = AttachType::kStdinEnd});
   }
 
   // ---- Signals ----
@@ -245,13 +244,18 @@ class Client : public AttachSocket::Handler {
   void OnSignal() {
     signalfd_siginfo info;
     if (read(signal_fd_.get(), &info, sizeof(info)) != sizeof(info)) return;
-    socket_->Send({.type = AttachType::kSignal, .data = {}, .number = info.ssi_signo});
+    socket_->Send({.type = AttachType::kSignal, .number = info.ssi_signo});
     if (info.ssi_signo != SIGINT && info.ssi_signo != SIGTERM) return;
     const absl::Time now = absl::Now();
     std::rotate(interrupts_, interrupts_ + 1, interrupts_ + kInterruptsToKill);
     interrupts_[kInterruptsToKill - 1] = now;
     if (now - interrupts_[0] > kInterruptsWithin) return;
-    socket_->Send({.type = AttachType::kKill, .data = {}});
+    socket_->Send({.type = AttachType::kKill});
+    // The answer must not wait behind output that nobody reads.
+    for (Output* output : {&out_, &err_}) {
+      output->closed = true;
+      if (!output->rest.empty()) OnWritable(output);
+    }
   }
 
   EventLoop* const loop_;

@@ -20,7 +20,7 @@ absl::StatusOr<AttachFrame> DecodeAttachFrame(absl::string_view message) {
   if (message.empty()) return Malformed("an empty message");
   if (message.size() > kMaxAttachFrame) return Malformed("a message that is too long");
   const absl::string_view payload = message.substr(1);
-  AttachFrame frame = {.type = static_cast<AttachType>(ByteAt(message, 0)), .data = {}};
+  AttachFrame frame = {.type = static_cast<AttachType>(ByteAt(message, 0))};
   switch (frame.type) {
     case AttachType::kStandardOutput:
     case AttachType::kStandardError:

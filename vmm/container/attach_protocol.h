@@ -50,7 +50,7 @@ inline constexpr uint32_t kInitialStdinCredit = 65536;
 struct AttachFrame {
   AttachType type;
   // For the types that carry bytes or text. Refers to the decoded message.
-  absl::string_view data;
+  absl::string_view data = {};
   // For those that carry a number.
   uint32_t number = 0;
 };

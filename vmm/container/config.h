@@ -26,26 +26,26 @@ inline constexpr size_t kMaxConfigBytes = size_t{4} << 20;
 // The container's process, after the image's defaults and the user's options were merged. Strings
 // are any bytes but NUL.
 struct Process {
-  std::vector<std::string> args;         // at least one
-  std::vector<std::string> environment;  // NAME=VALUE
-  std::string working_directory;         // absolute; empty: /
-  std::string user;                      // USER[:GROUP] as the image or the user gave it; empty: 0
-  bool attach_stdin = false;             // reads the attached client's standard input
+  std::vector<std::string> args = {};         // at least one
+  std::vector<std::string> environment = {};  // NAME=VALUE
+  std::string working_directory = {};         // absolute; empty: /
+  std::string user = {};      // USER[:GROUP] as the image or the user gave it; empty: 0
+  bool attach_stdin = false;  // reads the attached client's standard input
 
   friend bool operator==(const Process&, const Process&) = default;
 };
 
 struct Config {
-  std::string id;    // satisfies IsId()
-  std::string name;  // satisfies ValidateName()
+  std::string id = {};    // satisfies IsId()
+  std::string name = {};  // satisfies ValidateName()
   int64_t created_unix_ms = 0;
 
-  std::string image;         // as the store names it
-  std::string image_digest;  // sha256:...
-  std::string root_image;    // path of the EROFS file
+  std::string image = {};         // as the store names it
+  std::string image_digest = {};  // sha256:...
+  std::string root_image = {};    // path of the EROFS file
 
   Process process;
-  std::string hostname;
+  std::string hostname = {};
   bool read_only = false;
   bool console = false;  // the guest's serial console is shown to the attached client
   bool remove = false;   // the container is removed when it has ended
@@ -69,7 +69,7 @@ struct State {
   int32_t monitor_pid = 0;       // 0 unless running
   int32_t vmm_pid = 0;           // 0 unless running
   int32_t exit_status = 0;       // as `hull run` reports it: 0 to 255
-  std::string error;
+  std::string error = {};
 
   friend bool operator==(const State&, const State&) = default;
 };

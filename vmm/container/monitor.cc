@@ -102,7 +102,7 @@ class Monitor : public AttachSocket::Handler {
         AttachSocket::Create(loop_, std::move(options_.client), this);
     if (!client.ok()) return;  // nobody to tell, and nothing was started
     client_ = *std::move(client);
-    client_->Send({.type = AttachType::kHello, .data = {}, .number = kAttachVersion});
+    client_->Send({.type = AttachType::kHello, .number = kAttachVersion});
     absl::Status status = StartMachine();
     if (status.ok()) status = loop_->Run();
     if (!status.ok()) {
@@ -124,8 +124,7 @@ class Monitor : public AttachSocket::Handler {
       case AttachType::kSignal:
         return OnSignal(frame.number);
       case AttachType::kKill:
-        if (!outcome_.has_value())
-          outcome_ = Outcome{.exit_status = SignalStatus(SIGKILL), .error = {}};
+        if (!outcome_.has_value()) outcome_ = Outcome{.exit_status = SignalStatus(SIGKILL)};
         return KillMachine();
       case AttachType::kOutputClosed:
         return CloseOutput(frame.number == static_cast<uint32_t>(AttachType::kStandardOutput)
@@ -343,9 +342,8 @@ class Monitor : public AttachSocket::Handler {
     }
     // Last, so that a client which has its answer finds nothing left.
     if (outcome.error.empty()) {
-      client_->Send({.type = AttachType::kExited,
-                     .data = {},
-                     .number = static_cast<uint32_t>(outcome.exit_status)});
+      client_->Send(
+          {.type = AttachType::kExited, .number = static_cast<uint32_t>(outcome.exit_status)});
     } else {
       client_->Send({.type = AttachType::kFailed,
                      .data = outcome.error,
@@ -568,7 +566,7 @@ class Monitor : public AttachSocket::Handler {
     if (!ends) return SendToAgent(SignalFrame(signal));
     // Nothing of the container's runs yet that could want to know.
     if (!outcome_.has_value()) {
-      outcome_ = Outcome{.exit_status = SignalStatus(static_cast<int>(signal)), .error = {}};
+      outcome_ = Outcome{.exit_status = SignalStatus(static_cast<int>(signal))};
     }
     KillMachine();
   }
@@ -700,8 +698,7 @@ class Monitor : public AttachSocket::Handler {
   }
 
   void SendCredit() {
-    client_->Send(
-        {.type = AttachType::kStdinCredit, .data = {}, .number = std::exchange(credit_owed_, 0u)});
+    client_->Send({.type = AttachType::kStdinCredit, .number = std::exchange(credit_owed_, 0u)});
   }
 
   void ReadConsole() {

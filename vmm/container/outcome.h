@@ -20,7 +20,7 @@ struct Outcome {
   int exit_status = 0;  // 0 to 255
   // Of Hull or of the machine: one line without a line break, fit for a terminal. Empty: the
   // process itself ended with `exit_status`.
-  std::string error;
+  std::string error = {};
 };
 
 // Text that came from a guest or from another process, made harmless for a terminal: control and

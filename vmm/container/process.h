@@ -17,12 +17,12 @@ namespace hull::container {
 
 struct ProcessOptions {
   // Replaces the image's entry point: a command, or a JSON list of strings. Empty: no entry point.
-  std::optional<std::string> entrypoint;
-  std::vector<std::string> command;    // CMD [ARG...]; empty: the image's
-  std::vector<std::string> env_files;  // paths, read before `env`
-  std::vector<std::string> env;        // as -e takes them
-  std::string working_directory;       // empty: the image's
-  std::string user;                    // empty: the image's
+  std::optional<std::string> entrypoint = {};
+  std::vector<std::string> command = {};    // CMD [ARG...]; empty: the image's
+  std::vector<std::string> env_files = {};  // paths, read before `env`
+  std::vector<std::string> env = {};        // as -e takes them
+  std::string working_directory = {};       // empty: the image's
+  std::string user = {};                    // empty: the image's
   bool attach_stdin = false;
 };
 

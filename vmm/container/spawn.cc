@@ -19,7 +19,7 @@ namespace {
 // The child's half. It shares this process's memory until it executes, so it makes system calls
 // only, and touches nothing but what it is given.
 [[noreturn]] void ExecuteInChild(const SpawnOptions& options, pid_t parent, const int* sources,
-                                 char* const* argv, int* error) {
+                                 char* const* argv, volatile int* error) {
   const int count = static_cast<int>(options.fds.size());
   // Handlers are the parent's code and ignored signals would stay ignored in the program.
   struct sigaction action = {};
@@ -71,14 +71,15 @@ absl::StatusOr<pid_t> Spawn(const SpawnOptions& options) {
   for (const std::string& arg : options.argv) argv.push_back(const_cast<char*>(arg.c_str()));
   argv.push_back(nullptr);
 
-  int error = 0;
+  // Written by the child, behind the compiler's back.
+  volatile int error = 0;
   const pid_t parent = getpid();
   // vfork(2), as copying the page tables only to execute at once is most of the cost of fork(2).
   const pid_t pid = vfork();
   if (pid == 0) ExecuteInChild(options, parent, sources.data(), argv.data(), &error);
   if (pid < 0) return PosixError("create a process");
   // Seen here only when the child has executed or has ended.
-  if (*const_cast<volatile int*>(&error) != 0) {
+  if (error != 0) {
     while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
     }
     return PosixError(error, absl::StrCat("execute \"", options.program, "\""));

@@ -13,11 +13,11 @@
 namespace hull::container {
 
 struct SpawnOptions {
-  std::string program;            // path
-  std::vector<std::string> argv;  // argv[0] included
+  std::string program = {};            // path
+  std::vector<std::string> argv = {};  // argv[0] included
   // Descriptor i of the child is a copy of descriptor fds[i]; -1 gives /dev/null. At least the
   // three standard streams. All others are closed, whatever this process inherited.
-  std::vector<int> fds;
+  std::vector<int> fds = {};
   // The child leads a session of its own: no signal of this terminal reaches it.
   bool new_session = false;
   // The signal that the child gets when this process ends, however that happens; 0: none.
