@@ -1,5 +1,6 @@
 #include "vmm/devices/vsock/device.h"
 
+#include <fcntl.h>
 #include <glog/logging.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
 #include "vmm/devices/vsock/muxer.h"
 #include "vmm/devices/vsock/packet.h"
@@ -179,6 +181,9 @@ absl::StatusOr<std::shared_ptr<Device>> Device::Create(Config config, EventLoop*
   if (!config.listener.valid()) {
     HULL_ASSIGN_OR_RETURN(config.listener, ListenOnUnixSocket(config.host_socket));
     bound_path = config.host_socket;
+  } else if (fcntl(config.listener.get(), F_SETFL, O_NONBLOCK) != 0) {
+    // The loop must never wait in accept(2); a socket has no other status flag to lose.
+    return PosixError("make the vsock listener non-blocking");
   }
   if (config.connector == nullptr) {
     config.connector = std::make_unique<UnixConnector>(config.host_socket, loop);

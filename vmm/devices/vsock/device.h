@@ -34,7 +34,7 @@ struct Config {
   std::string host_socket = {};
 
   // An already listening socket to accept host connections on, instead of one bound to
-  // `host_socket`; that file is then its maker's to remove.
+  // `host_socket`; that file is then its maker's to remove. It is made non-blocking.
   UniqueFd listener = {};
 
   // Replaces the connections to "<S>_P". With both this and `listener` set, `host_socket` is
@@ -64,8 +64,9 @@ class Device : public virtio::Device, private BackendObserver {
   ~Device() override;
 
   // For the end of the machine, after the vCPUs stopped: takes what the guest had queued for
-  // transmission, and waits up to `limit` until the host has read everything that the guest ever
-  // sent. Returns whether nothing is left. Blocks; loop's thread only.
+  // transmission, and waits up to `limit` until the host's sockets have taken everything that the
+  // guest ever sent (what they took is safe from the end of this process). Returns whether nothing
+  // is left. Blocks; loop's thread only, or any once Run() returned.
   bool Drain(absl::Duration limit);
 
   // virtio::Device:

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -249,6 +250,8 @@ TEST_F(DeviceTest, SocketFile) {
 
 TEST_F(DeviceTest, InheritedListener) {
   UniqueFd listener = Listen(7);
+  // As another program may hand it over.
+  ASSERT_EQ(fcntl(listener.get(), F_SETFL, 0), 0);
   absl::StatusOr<std::shared_ptr<Device>> device = Device::Create(
       Config{.guest_cid = 3, .host_socket = socket_, .listener = std::move(listener)}, loop_.get());
   ASSERT_TRUE(device.ok());
@@ -262,6 +265,28 @@ TEST_F(DeviceTest, InheritedListener) {
   guest_.reset();
   device_.reset();
   EXPECT_TRUE(std::filesystem::exists(socket_));
+}
+
+TEST_F(DeviceTest, OutOfDescriptors) {
+  Start();
+  const UniqueFd listener = Listen(kPort);
+  const UniqueFd host = ConnectToDevice();
+  WriteNow(host, "CONNECT 52\n");
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  // The lowest free number is the one that the next descriptor would get.
+  const int lowest = dup(listener.get());
+  ASSERT_EQ(close(lowest), 0);
+  const rlimit none = {.rlim_cur = static_cast<rlim_t>(lowest), .rlim_max = before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  guest_->Send(kOpRequest, kGuestPort, kPort);
+  // Refused to the guest; the host's process waits.
+  EXPECT_EQ(NextOp(), "3");
+  EXPECT_EQ(NextOp(), "0");
+  EXPECT_EQ(ReadNow(host), "");
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_TRUE(SpinUntil([&] { return !guest_->received().empty(); }));
+  EXPECT_EQ(Next().header.dst_port, 52u);
 }
 
 // --- Connections of the guest.

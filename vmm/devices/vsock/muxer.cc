@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <time.h>
 
 #include <algorithm>
 #include <array>
@@ -16,7 +17,6 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "absl/time/clock.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/devices/vsock/byte_queue.h"
 #include "vmm/devices/vsock/connection.h"
@@ -64,6 +64,13 @@ ssize_t Receive(int fd, std::span<iovec> room) {
     if (received >= 0) return received;
     if (errno != EINTR) return -errno;
   }
+}
+
+// Of a clock that nobody sets; only differences mean anything.
+absl::Time MonotonicNow() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return absl::TimeFromTimespec(now);
 }
 
 bool WouldBlock(ssize_t result) { return result == -EAGAIN || result == -EWOULDBLOCK; }
@@ -556,7 +563,7 @@ void Muxer::OnTimeout(Endpoint& endpoint) {
 // --- Draining.
 
 bool Muxer::Drain(absl::Duration limit) {
-  const absl::Time deadline = absl::Now() + limit;
+  const absl::Time deadline = MonotonicNow() + limit;
   while (true) {
     std::vector<Endpoint*> waiting;
     std::vector<pollfd> pollers;
@@ -568,7 +575,7 @@ bool Muxer::Drain(absl::Duration limit) {
       }
     }
     if (waiting.empty()) return true;
-    const absl::Duration left = deadline - absl::Now();
+    const absl::Duration left = deadline - MonotonicNow();
     if (left <= absl::ZeroDuration()) return false;
     const int count = poll(pollers.data(), pollers.size(),
                            static_cast<int>(absl::ToInt64Milliseconds(

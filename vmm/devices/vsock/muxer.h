@@ -55,8 +55,8 @@ class Muxer : public Backend {
   bool HasPacket() const override;
   std::optional<Header> TakePacket(const GuestRoom& room) override;
 
-  // Blocks until the host has taken all that is buffered for it, at most for `limit`. Returns
-  // whether nothing is left.
+  // Blocks until the host's sockets have taken all that is buffered for them, at most for `limit`.
+  // Returns whether nothing is left.
   bool Drain(absl::Duration limit);
 
   // Everything that counts against Limits::max_connections.
