@@ -1,0 +1,192 @@
+// The whole of hull-vmm with hand-assembled guests (guests/*.asm): what ends a machine, and what
+// must not.
+
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/integration/vmm_process.h"
+
+namespace hull {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+// Where KVM has no hardware virtualisation it executes the slowest guest here in a few seconds, and
+// an emulated host is slower still.
+constexpr absl::Duration kTimeout = absl::Seconds(120);
+
+class GuestsTest : public testing::Test {
+ protected:
+  // The path of a specification for `guest`; `more` is appended to it: `,"rng":{}`.
+  std::string Spec(const std::string& guest, const std::string& more = "", int vcpus = 1) {
+    const std::string path = directory_.Path("machine.json");
+    std::ofstream(path) << absl::StrCat(
+        R"({"version":1,"machine":"micro","memory_bytes":33554432,"vcpus":)", vcpus,
+        R"(,"kernel":{"path":")",
+        DataFile(absl::StrCat("tests/integration/guests/", guest, ".elf")), "\"}", more, "}");
+    return path;
+  }
+  VmmProcess::Result Run(const std::string& guest, const std::string& more = "", int vcpus = 1) {
+    VmmProcess vmm({"--spec", Spec(guest, more, vcpus)});
+    VmmProcess::Result result = vmm.Wait(kTimeout);
+    EXPECT_FALSE(result.timed_out) << result.err;
+    return result;
+  }
+  // One device of each kind.
+  std::string AllDevices() {
+    std::ofstream(directory_.Path("disk")) << std::string(1 << 20, 'd');
+    return absl::StrCat(R"(,"block":[{"id":"d","path":")", directory_.Path("disk"),
+                        R"("}],"rng":{},"vsock":{"guest_cid":3,"host_socket":")",
+                        directory_.Path("vsock"), "\"}");
+  }
+
+  TemporaryDirectory directory_;
+};
+
+TEST_F(GuestsTest, PowerOffIsSilentSuccess) {
+  const auto result = Run("power_off");
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_THAT(result.err, IsEmpty());
+  EXPECT_THAT(result.out, IsEmpty());
+}
+
+TEST_F(GuestsTest, OtherEndingsHaveTheirOwnStatusAndLine) {
+  const struct {
+    const char* guest;
+    int status;
+    const char* line;
+  } cases[] = {
+      {"reboot", 66, "hull-vmm: the guest rebooted\n"},
+      {"keyboard_reset", 66, "hull-vmm: the guest rebooted\n"},
+      {"panic", 67, "hull-vmm: the guest's kernel panicked\n"},
+      {"triple_fault", 68, "hull-vmm: triple fault in the guest\n"},
+  };
+  for (const auto& c : cases) {
+    const auto result = Run(c.guest);
+    EXPECT_EQ(result.status, c.status) << c.guest;
+    EXPECT_EQ(result.err, c.line) << c.guest;
+  }
+}
+
+TEST_F(GuestsTest, UndefinedPortsAndAddressesDoNothing) {
+  EXPECT_EQ(Run("unknown_exits").status, 0);
+}
+
+TEST_F(GuestsTest, SerialOutputReachesTheConsole) {
+  const auto result = Run("serial", R"(,"console":{"fd":1})");
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_EQ(result.out, "hello from the guest\n");
+}
+
+TEST_F(GuestsTest, ConsoleInAFile) {
+  const std::string path = directory_.Path("log");
+  EXPECT_EQ(Run("serial", absl::StrCat(R"(,"console":{"path":")", path, "\"}")).status, 0);
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  EXPECT_EQ(line, "hello from the guest");
+}
+
+TEST_F(GuestsTest, WithoutAConsoleThereIsNoPort) {
+  // The transmitter of a port that is not there reads as ready: nothing is printed, nothing hangs.
+  const auto result = Run("serial");
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_THAT(result.out, IsEmpty());
+}
+
+TEST_F(GuestsTest, AFloodOfOutputArrivesWhole) {
+  const auto result = Run("serial_flood", R"(,"console":{"fd":1})");
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_EQ(result.out.size(), 200000u);
+}
+
+TEST_F(GuestsTest, SecondCpuStartsAndEndsTheMachine) {
+  EXPECT_EQ(Run("two_cpus", "", 2).status, 0);
+}
+
+TEST_F(GuestsTest, SignalsStopASpinningGuestAtOnce) {
+  for (const int number : {SIGTERM, SIGINT}) {
+    VmmProcess vmm(
+        {"--spec", Spec("spin", absl::StrCat(R"(,"console":{"fd":1})", AllDevices()), 2)});
+    ASSERT_TRUE(vmm.AwaitOutput(kTimeout));
+    ASSERT_EQ(kill(vmm.pid(), number), 0);
+    const auto result = vmm.Wait(absl::Seconds(20));
+    EXPECT_FALSE(result.timed_out);
+    EXPECT_EQ(result.status, 128 + number);
+    EXPECT_EQ(result.err, absl::StrCat("hull-vmm: stopped by signal ", number, "\n"));
+    EXPECT_NE(access(directory_.Path("vsock").c_str(), F_OK), 0) << "the socket is left behind";
+  }
+}
+
+TEST_F(GuestsTest, GarbageInEveryRegister) {
+  const auto result = Run("hostile_registers", AllDevices());
+  EXPECT_EQ(result.status, 0) << result.err;
+}
+
+TEST_F(GuestsTest, GarbageInEveryQueue) {
+  const auto result = Run("hostile_queues", AllDevices());
+  EXPECT_EQ(result.status, 0) << result.err;
+  // A guest cannot fill the host's log.
+  EXPECT_LT(result.err.size(), 64u << 10);
+  struct stat disk;
+  ASSERT_EQ(stat(directory_.Path("disk").c_str(), &disk), 0);
+  EXPECT_EQ(disk.st_size, 1 << 20);
+}
+
+TEST_F(GuestsTest, OneMachineAfterTheOtherLeavesNothing) {
+  for (int i = 0; i < 20; ++i) ASSERT_EQ(Run("power_off", AllDevices()).status, 0);
+  EXPECT_NE(access(directory_.Path("vsock").c_str(), F_OK), 0);
+}
+
+TEST_F(GuestsTest, SpecificationErrorsNameFileAndField) {
+  const std::string spec = Spec("power_off", R"(,"colour":1)");
+  VmmProcess vmm({"--spec", spec});
+  const auto result = vmm.Wait(kTimeout);
+  EXPECT_EQ(result.status, 64);
+  EXPECT_EQ(result.err, absl::StrCat("hull-vmm: ", spec, ": colour: unknown field\n"));
+}
+
+TEST_F(GuestsTest, MoreMemoryThanTheHostHas) {
+  const auto path = directory_.Path("m");
+  std::ofstream(path) << R"({"version":1,"machine":"micro","memory_bytes":10995116277760,)"
+                      << R"("vcpus":1,"kernel":{"path":"/dev/null"}})";
+  VmmProcess vmm({"--spec", path});
+  const auto result = vmm.Wait(kTimeout);
+  EXPECT_EQ(result.status, 64);
+  EXPECT_THAT(result.err, HasSubstr("memory_bytes: 10995116277760 is more than this host's"));
+}
+
+TEST_F(GuestsTest, CommandLine) {
+  const struct {
+    std::vector<std::string> arguments;
+    int status;
+    const char* text;
+  } cases[] = {
+      {{"--help"}, 0, "--spec FILE"},
+      {{"--version"}, 0, "hull-vmm "},
+      {{}, 64, "--spec FILE"},
+      {{"--spec", "a", "--spec_fd", "3"}, 64, "--spec FILE"},
+      {{"--spec", "/nonexistent"}, 64, "/nonexistent"},
+      {{"--spec_fd", "99"}, 64, "descriptor 99"},
+      {{"--colour"}, 64, "colour"},
+      {{"--spec", "a", "more"}, 64, "\"more\""},
+  };
+  for (const auto& c : cases) {
+    VmmProcess vmm(c.arguments);
+    const auto result = vmm.Wait(kTimeout);
+    EXPECT_EQ(result.status, c.status) << result.err;
+    EXPECT_THAT(c.status == 0 ? result.out : result.err, HasSubstr(c.text));
+  }
+}
+
+}  // namespace
+}  // namespace hull
