@@ -73,7 +73,8 @@ absl::Status MakeInstanceDirectory(const Config& config) {
   absl::Status made = MakeDirectories(config.hull_root, 0755);
   if (made.ok()) made = MakeDirectories(config.instance_dir, 0700);
   if (absl::IsPermissionDenied(made)) {
-    return Annotate(made, "set HULL_ROOT to a directory of yours");
+    return absl::PermissionDeniedError(
+        absl::StrCat(made.message(), " (set HULL_ROOT to a directory of yours)"));
   }
   HULL_RETURN_IF_ERROR(made);
   struct stat stat;

@@ -72,8 +72,8 @@ absl::StatusOr<Decision> Decide() {
 
 absl::StatusOr<Config> Config::FromEnvironment() {
   Config config;
+  const bool default_root = EnvironmentOr("HULL_ROOT", "").empty();
   config.hull_root = Absolute(EnvironmentOr("HULL_ROOT", "/var/lib/hull"));
-  const bool default_root = getenv("HULL_ROOT") == nullptr;
   config.hull_run = Absolute(EnvironmentOr(
       "HULL_RUN", default_root ? "/run/hull" : absl::StrCat(config.hull_root, "/run")));
   config.instance_dir = absl::StrCat(config.hull_root, "/emulated-host");
