@@ -50,6 +50,15 @@ class RealMode {
     EXPECT_TRUE(vcpu_->SetRegs(regs).ok());
   }
 
+  // Protected mode without a usable interrupt table, in which any fault is a triple fault. (In real
+  // mode, KVM's instruction emulator takes vectors from memory whatever the table's limit is.)
+  void DropInterruptTable() {
+    kvm_sregs sregs = *vcpu_->GetSregs();
+    sregs.cr0 |= 1;
+    sregs.idt.limit = 0;
+    EXPECT_TRUE(vcpu_->SetSregs(sregs).ok());
+  }
+
   // Runs to the next exit that is not an interruption.
   kvm::VcpuExit Run() {
     while (true) {
@@ -243,9 +252,11 @@ TEST(KvmTest, ImmediateExitKeepsTheGuestFromRunning) {
   EXPECT_EQ(guest.vcpu().GetRegs()->rip, kCodeAddress);
 }
 
+constexpr std::array<uint8_t, 2> kUndefinedInstruction = {0x0f, 0x0b};
+
 TEST(KvmTest, ATripleFaultIsAShutdown) {
-  // An undefined instruction with an interrupt table that is too short for any vector.
-  RealMode guest(std::array<uint8_t, 7>{0x0f, 0x01, 0x1e, 0x00, 0x20, 0x0f, 0x0b});
+  RealMode guest(kUndefinedInstruction);
+  guest.DropInterruptTable();
   EXPECT_TRUE(std::holds_alternative<kvm::ShutdownExit>(guest.Run()));
 }
 
@@ -254,8 +265,9 @@ constexpr std::array<uint8_t, 7> kCounting = {0x66, 0xff, 0x06, 0x00, 0x20, 0xeb
 
 class VcpuThreadTest : public testing::Test {
  protected:
-  void Start(std::span<const uint8_t> code) {
+  void Start(std::span<const uint8_t> code, bool with_interrupt_table = true) {
     guest_.emplace(code);
+    if (!with_interrupt_table) guest_->DropInterruptTable();
     auto thread = VcpuThread::Start(guest_->TakeVcpu(), 0, ports_, mmio_,
                                     {.on_ending = [this](Ending ending) { ending_ = ending; },
                                      .on_stopped = [this] { ++stopped_; }});
@@ -326,7 +338,7 @@ TEST_F(VcpuThreadTest, AHaltedGuestStopsToo) {
 }
 
 TEST_F(VcpuThreadTest, ReportsHowTheGuestEnded) {
-  ASSERT_NO_FATAL_FAILURE(Start(std::array<uint8_t, 7>{0x0f, 0x01, 0x1e, 0x00, 0x20, 0x0f, 0x0b}));
+  ASSERT_NO_FATAL_FAILURE(Start(kUndefinedInstruction, /*with_interrupt_table=*/false));
   thread_->Resume();
   ASSERT_TRUE(thread_->AwaitState(VcpuThread::State::kStopped, kTimeout));
   thread_.reset();
