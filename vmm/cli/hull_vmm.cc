@@ -6,11 +6,13 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdio>
 #include <memory>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "vmm/base/file_io.h"
 #include "vmm/base/status_macros.h"
 #include "vmm/base/unique_fd.h"
@@ -73,13 +75,14 @@ int Print(const char* text) {
 absl::StatusOr<std::string> ReadSpecText() {
   if (!FLAGS_spec.empty()) return ReadFile(FLAGS_spec, machine::kMaxSpecSize);
   const UniqueFd fd(FLAGS_spec_fd);
-  // One byte more than allowed, to tell a specification that is too large.
-  std::string text(machine::kMaxSpecSize + 1, '\0');
-  HULL_ASSIGN_OR_RETURN(
-      const size_t size,
-      ReadFull(fd.get(), std::span(reinterpret_cast<uint8_t*>(text.data()), text.size())));
-  text.resize(size);
-  return text;
+  std::string text;
+  std::array<uint8_t, 4096> chunk;
+  while (true) {
+    HULL_ASSIGN_OR_RETURN(const size_t size, ReadFull(fd.get(), chunk));
+    text.append(reinterpret_cast<const char*>(chunk.data()), size);
+    // The parser refuses one that is too large; there is no need to read all of it.
+    if (size < chunk.size() || text.size() > machine::kMaxSpecSize) return text;
+  }
 }
 
 absl::StatusOr<machine::MachineSpec> ReadSpec() {
@@ -125,6 +128,8 @@ int Report(const Ending& ending) {
 int Main(int argc, char** argv) {
   // Each further arena would cost every thread that allocates a heap of its own.
   mallopt(M_ARENA_MAX, 1);
+  // Debian's Abseil is built with its deadlock detector on: a graph of all locks, searched at each.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   google::gflags_exitfunc = [](int) { _exit(kExitUsage); };
   google::ParseCommandLineNonHelpFlags(&argc, &argv, /*remove_flags=*/true);
   if (FLAGS_help) return Print(kHelp);

@@ -45,7 +45,8 @@ void FillContainer(const Config& config, agent::ContainerSpec* container) {
   container->mutable_root()->set_device(kRootDevice);
   container->mutable_root()->set_filesystem_type(kRootFilesystem);
   container->mutable_root()->set_read_only(config.read_only);
-  if (!config.read_only) container->mutable_root()->mutable_tmpfs();
+  // With a read-only root, it is what /run and /tmp are on.
+  container->mutable_root()->mutable_tmpfs();
   AddFile("/etc/hostname", absl::StrCat(config.hostname, "\n"), container);
   AddFile("/etc/hosts",
           absl::StrCat("127.0.0.1\tlocalhost localhost.localdomain\n"

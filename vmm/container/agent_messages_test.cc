@@ -73,13 +73,13 @@ TEST(AgentMessagesTest, StartTellsAllThatTheAgentNeeds) {
   EXPECT_EQ(start.process().capabilities().inheritable(), 0u);
 }
 
-TEST(AgentMessagesTest, AReadOnlyRootHasNoWritableLayer) {
+TEST(AgentMessagesTest, AReadOnlyRoot) {
   Config config = Example();
   config.read_only = true;
   const agent::RootFilesystem root =
       Decode(*StartContainerFrames(config, kToken))[1].start_container().container().root();
   EXPECT_TRUE(root.read_only());
-  EXPECT_FALSE(root.has_tmpfs());
+  EXPECT_TRUE(root.has_tmpfs());  // for /run and /tmp
 }
 
 TEST(AgentMessagesTest, WhatIsTooLargeForAFrameIsRefused) {

@@ -62,8 +62,10 @@ void AttachSocket::OnEvents(uint32_t events) {
 void AttachSocket::Receive() {
   // One message a turn, so that a fast peer does not keep others from theirs.
   const ssize_t n = recv(socket_.get(), buffer_.get(), kMaxAttachFrame, MSG_DONTWAIT | MSG_TRUNC);
-  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  if (n < 0 && errno != ECONNRESET) return Close(PosixError("receive from the attach socket"));
+  // ECONNRESET says, once, that the peer ended without reading all that it was sent; what it sent
+  // itself before that is still to be received.
+  if (n < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNRESET)) return;
+  if (n < 0) return Close(PosixError("receive from the attach socket"));
   if (n <= 0) return Close(absl::OkStatus());
   if (static_cast<size_t>(n) > kMaxAttachFrame) {
     return Close(absl::InvalidArgumentError("attach protocol: a message that is too long"));

@@ -99,7 +99,7 @@ TEST_F(ContainerStoreTest, ANameBelongsToOne) {
 }
 
 TEST_F(ContainerStoreTest, ANameThatAPowerCutLeftIsTakenOver) {
-  ASSERT_EQ(mkdir((paths_.root + "/names").c_str(), 0700), 0);
+  ASSERT_EQ(system(("mkdir -p " + paths_.root + "/names").c_str()), 0);
   ASSERT_EQ(symlink(NewId()->c_str(), NamePath("web").c_str()), 0);
   EXPECT_TRUE(store_->Create(Make("web")).ok());
   ASSERT_EQ(symlink("nonsense", NamePath("odd").c_str()), 0);

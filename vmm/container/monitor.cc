@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -801,6 +802,8 @@ absl::Status RunMonitor(MonitorOptions options, const MonitorDeadlines& deadline
   // A client or guest that goes away is an error of a write, not a reason to die.
   signal(SIGPIPE, SIG_IGN);
   umask(0077);
+  // It was executed as /proc/self/exe, and ps would show it as "exe".
+  prctl(PR_SET_NAME, "hull-monitor");
   HULL_ASSIGN_OR_RETURN(const std::unique_ptr<ContainerStore> store,
                         ContainerStore::Open(options.paths));
   HULL_ASSIGN_OR_RETURN(Config config, store->ReadConfig(options.id));

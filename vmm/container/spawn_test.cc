@@ -44,7 +44,7 @@ TEST(SpawnTest, GivesTheListedDescriptorsAndNoOthers) {
   const UniqueFd leak(open("/dev/zero", O_RDONLY));
   const UniqueFd high_leak(fcntl(leak.get(), F_DUPFD, 50));
   const UniqueFd listed = *UniqueFd::Open("/dev/full", O_RDONLY);
-  EXPECT_EQ(Output("for f in $(seq 0 99); do [ $f = 1 ] || readlink /proc/$$/fd/$f; done", {},
+  EXPECT_EQ(Output("for f in $(seq 0 99); do [ $f = 1 ] || readlink /proc/$$/fd/$f; done; true", {},
                    {listed.get(), -1}),
             "/dev/null\n/dev/null\n/dev/full\n/dev/null\n");
 }

@@ -1,0 +1,111 @@
+#include "vmm/cli/run_flags.h"
+
+#include <algorithm>
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace hull::cli {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+constexpr uint64_t kHost = uint64_t{8} << 30;
+
+absl::StatusOr<RunFlags> Parse(const std::vector<std::string>& args) {
+  return ParseRunFlags(args, kHost);
+}
+
+std::string Error(const std::vector<std::string>& args) {
+  const absl::StatusOr<RunFlags> flags = Parse(args);
+  EXPECT_TRUE(absl::IsInvalidArgument(flags.status()));
+  return std::string(flags.status().message());
+}
+
+TEST(RunFlagsTest, Defaults) {
+  const absl::StatusOr<RunFlags> flags = Parse({"busybox"});
+  ASSERT_TRUE(flags.ok()) << flags.status();
+  EXPECT_EQ(flags->image, "busybox");
+  EXPECT_THAT(flags->command, IsEmpty());
+  EXPECT_EQ(flags->cpus, 1u);
+  EXPECT_EQ(flags->memory_bytes, uint64_t{128} << 20);
+  EXPECT_FALSE(flags->remove || flags->interactive || flags->console || flags->read_only);
+  EXPECT_FALSE(flags->entrypoint.has_value());
+}
+
+TEST(RunFlagsTest, EveryFlag) {
+  const absl::StatusOr<RunFlags> flags =
+      Parse({"--rm", "--name",      "web",       "--cpus=2",     "--memory",   "64m",
+             "-e",   "A=1",         "-eB=2",     "--env=C=",     "--env-file", "f",
+             "-w",   "/w",          "-u=app",    "--entrypoint", "/e",         "--hostname",
+             "box",  "--read-only", "--console", "-i",           "busybox",    "sh"});
+  ASSERT_TRUE(flags.ok()) << flags.status();
+  EXPECT_TRUE(flags->remove && flags->read_only && flags->console && flags->interactive);
+  EXPECT_EQ(flags->name, "web");
+  EXPECT_EQ(flags->cpus, 2u);
+  EXPECT_EQ(flags->memory_bytes, uint64_t{64} << 20);
+  EXPECT_THAT(flags->env, ElementsAre("A=1", "B=2", "C="));
+  EXPECT_THAT(flags->env_files, ElementsAre("f"));
+  EXPECT_EQ(flags->working_directory, "/w");
+  EXPECT_EQ(flags->user, "app");
+  EXPECT_EQ(flags->entrypoint, "/e");
+  EXPECT_EQ(flags->hostname, "box");
+  EXPECT_THAT(flags->command, ElementsAre("sh"));
+}
+
+TEST(RunFlagsTest, WhatFollowsTheImageIsTheCommands) {
+  EXPECT_THAT(Parse({"--rm", "busybox", "--rm", "-i", "--help"})->command,
+              ElementsAre("--rm", "-i", "--help"));
+  EXPECT_THAT(Parse({"busybox", "--", "x"})->command, ElementsAre("--", "x"));
+  EXPECT_EQ(Parse({"--", "-image"})->image, "-image");
+}
+
+TEST(RunFlagsTest, ShortFlagsCombine) {
+  const absl::StatusOr<RunFlags> flags = Parse({"-ie", "A=1", "busybox"});
+  ASSERT_TRUE(flags.ok()) << flags.status();
+  EXPECT_TRUE(flags->interactive);
+  EXPECT_THAT(flags->env, ElementsAre("A=1"));
+}
+
+TEST(RunFlagsTest, ValuesMayBeEmptyOrLookLikeFlags) {
+  EXPECT_EQ(Parse({"--entrypoint=", "busybox"})->entrypoint, "");
+  EXPECT_EQ(Parse({"--entrypoint", "", "busybox"})->entrypoint, "");
+  EXPECT_THAT(Parse({"-e", "-x=1", "busybox"})->env, ElementsAre("-x=1"));
+  EXPECT_EQ(Parse({"-e", "--rm", "busybox"})->remove, false);
+}
+
+TEST(RunFlagsTest, MistakesAreNamed) {
+  EXPECT_THAT(Error({}), HasSubstr("image"));
+  EXPECT_THAT(Error({"--rm"}), HasSubstr("image"));
+  EXPECT_THAT(Error({"--nosuchflag", "busybox"}), HasSubstr("--nosuchflag"));
+  EXPECT_THAT(Error({"--nosuch=1", "busybox"}), HasSubstr("--nosuch"));
+  EXPECT_THAT(Error({"-it", "busybox"}), HasSubstr("-t"));
+  EXPECT_THAT(Error({"--name"}), HasSubstr("--name needs a value"));
+  EXPECT_THAT(Error({"--name=", "busybox"}), HasSubstr("--name"));
+  EXPECT_THAT(Error({"--memory", "-5m", "busybox"}), HasSubstr("--memory"));
+  EXPECT_THAT(Error({"--memory=", "busybox"}), HasSubstr("--memory"));
+  EXPECT_THAT(Error({"--memory", "10t", "busybox"}), HasSubstr("8192m"));
+  EXPECT_THAT(Error({"--cpus", "0", "busybox"}), HasSubstr("--cpus"));
+  EXPECT_THAT(Error({"--hostname", "a b", "busybox"}), HasSubstr("--hostname"));
+  EXPECT_THAT(Error({"--rm=maybe", "busybox"}), HasSubstr("--rm"));
+}
+
+TEST(RunFlagsTest, HelpFitsAScreenAndListsEveryFlag) {
+  for (const char* flag : {"-h", "--help"}) {
+    const std::string help = Parse({flag})->help;
+    for (const char* name :
+         {"--rm", "--name", "--cpus", "-m,--memory", "-e,--env", "--env-file", "-w,--workdir",
+          "-u,--user", "--entrypoint", "--hostname", "--read-only", "--console", "-i,--interactive",
+          "IMAGE [CMD [ARG...]]"}) {
+      EXPECT_THAT(help, HasSubstr(name));
+    }
+    EXPECT_LE(std::count(help.begin(), help.end(), '\n'), 24);
+    EXPECT_THAT(help, testing::Not(testing::ContainsRegex("[^\n]{81}")));
+  }
+}
+
+}  // namespace
+}  // namespace hull::cli

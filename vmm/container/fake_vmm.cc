@@ -1,0 +1,196 @@
+// Stands in for hull-vmm and its guest in the monitor's tests: connects to the monitor as the agent
+// does, and then does what its scenario says.
+
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/strip.h"
+#include "guest-agent/protocol/agent.pb.h"
+#include "guest-agent/protocol/framing.h"
+#include "vmm/base/file_io.h"
+#include "vmm/base/unique_fd.h"
+#include "vmm/machine/spec.h"
+
+namespace hull::container {
+namespace {
+
+// The exit status that a test sees if the exchange is not as this fake expects.
+[[noreturn]] void Unexpected(const char* what) {
+  dprintf(STDERR_FILENO, "fake_vmm: %s\n", what);
+  _exit(70);
+}
+
+std::string host_socket;
+
+UniqueFd Connect() {
+  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  const std::string path = host_socket + "_1024";
+  memcpy(address.sun_path, path.data(), path.size());
+  if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) return {};
+  return fd;
+}
+
+template <typename Message>
+void Send(const UniqueFd& fd, const Message& message) {
+  const std::string payload = message.SerializeAsString();
+  uint8_t header[agent::kFrameHeaderBytes];
+  agent::EncodeFrameHeader(static_cast<uint32_t>(payload.size()), header);
+  WriteFull(fd.get(), std::string(reinterpret_cast<char*>(header), sizeof(header)) + payload)
+      .IgnoreError();
+}
+
+std::optional<agent::HostMessage> Receive(const UniqueFd& fd) {
+  uint8_t header[agent::kFrameHeaderBytes];
+  if (ReadFull(fd.get(), header).value_or(0) != sizeof(header)) return std::nullopt;
+  uint32_t size;
+  memcpy(&size, header, sizeof(size));
+  std::vector<uint8_t> payload(size);
+  if (ReadFull(fd.get(), payload).value_or(0) != size) return std::nullopt;
+  agent::HostMessage message;
+  if (!message.ParseFromArray(payload.data(), static_cast<int>(size))) Unexpected("host message");
+  return message;
+}
+
+agent::Hello ControlHello(uint32_t version = agent::PROTOCOL_VERSION) {
+  agent::Hello hello;
+  hello.set_version(version);
+  hello.mutable_control();
+  return hello;
+}
+
+UniqueFd ConnectStream(bool standard_error, uint64_t token) {
+  UniqueFd fd = Connect();
+  agent::Hello hello;
+  hello.set_version(agent::PROTOCOL_VERSION);
+  agent::StreamRole* role = standard_error ? hello.mutable_standard_error() : hello.mutable_stdio();
+  role->set_process_id(1);
+  role->set_token(token);
+  Send(fd, hello);
+  return fd;
+}
+
+void SendStarted(const UniqueFd& control) {
+  agent::AgentMessage message;
+  message.mutable_started()->set_process_id(1);
+  Send(control, message);
+}
+
+void SendExited(const UniqueFd& control, uint32_t code) {
+  agent::AgentMessage message;
+  message.mutable_exited()->set_process_id(1);
+  message.mutable_exited()->set_exit_code(code);
+  Send(control, message);
+}
+
+void AwaitShutdown(const UniqueFd& control) {
+  while (const std::optional<agent::HostMessage> message = Receive(control)) {
+    if (message->has_shutdown()) _exit(0);
+  }
+  Unexpected("no shutdown");
+}
+
+[[noreturn]] void Guest(const std::string& scenario) {
+  if (scenario == "panic") {
+    WriteFull(STDERR_FILENO, "hull-vmm: the guest said \x1b[1mboo\n").IgnoreError();
+    _exit(67);
+  }
+  if (scenario == "silent") pause();
+
+  UniqueFd control = Connect();
+  if (!control.valid()) Unexpected("no listener");
+  Send(control, ControlHello(scenario == "other-version" ? 99 : agent::PROTOCOL_VERSION));
+  if (scenario == "other-version") pause();
+  const std::optional<agent::HostMessage> welcome = Receive(control);
+  if (!welcome.has_value() || !welcome->has_welcome()) Unexpected("no welcome");
+  const std::optional<agent::HostMessage> start = Receive(control);
+  if (!start.has_value() || !start->has_start_container()) Unexpected("no start");
+  const uint64_t token = start->start_container().process().stream_token();
+
+  if (scenario == "start-failed") {
+    agent::AgentMessage message;
+    message.mutable_start_failed()->set_process_id(1);
+    message.mutable_start_failed()->set_kind(agent::StartFailed::NOT_FOUND);
+    message.mutable_start_failed()->set_message("not found: \x1b[2J");
+    Send(control, message);
+    AwaitShutdown(control);
+  }
+  if (scenario == "second-control") {
+    const UniqueFd second = Connect();
+    Send(second, ControlHello());
+    pause();
+  }
+  if (scenario == "stranger") {
+    // Processes of the container that connect: each is refused, none does harm.
+    const UniqueFd liar = ConnectStream(false, token + 1);
+    char byte;
+    if (read(liar.get(), &byte, 1) > 0) Unexpected("a stranger was answered");
+    const UniqueFd garbage = Connect();
+    WriteFull(garbage.get(), std::string(100, '\xff')).IgnoreError();
+    if (read(garbage.get(), &byte, 1) > 0) Unexpected("garbage was answered");
+  }
+
+  const UniqueFd stdio = ConnectStream(false, token);
+  const UniqueFd standard_error = ConnectStream(true, token);
+  if (scenario == "early-exit") SendExited(control, 0), pause();
+  SendStarted(control);
+  if (scenario == "long-frame") WriteFull(control.get(), "\xff\xff\xff\x7f").IgnoreError(), pause();
+  if (scenario == "garbage")
+    WriteFull(control.get(), std::string("\3\0\0\0\xff\xff\xff", 7)).IgnoreError(), pause();
+  if (scenario == "crash") raise(SIGKILL);
+  if (scenario == "endless-output") SendExited(control, 0), pause();
+  if (scenario == "poweroff") _exit(0);
+  if (scenario == "cat" || scenario == "stranger") {
+    char buffer[70000];
+    ssize_t n;
+    while ((n = read(stdio.get(), buffer, sizeof(buffer))) > 0) {
+      if (!WriteFull(stdio.get(), absl::string_view(buffer, static_cast<size_t>(n))).ok()) break;
+    }
+    WriteFull(standard_error.get(), "done\n").IgnoreError();
+  }
+  if (scenario == "yes") {
+    signal(SIGPIPE, SIG_IGN);
+    while (write(stdio.get(), "y\n", 2) == 2) {
+    }
+  }
+  uint32_t code = 7;
+  if (scenario == "signal") {
+    const std::optional<agent::HostMessage> message = Receive(control);
+    if (!message.has_value() || !message->has_signal_process()) Unexpected("no signal");
+    code = 100 + message->signal_process().signal();
+  }
+  if (scenario == "stubborn") {
+    // Takes Shutdown and does not go.
+    while (Receive(control).has_value()) {
+    }
+    pause();
+  }
+  shutdown(stdio.get(), SHUT_WR);
+  shutdown(standard_error.get(), SHUT_WR);
+  SendExited(control, code);
+  AwaitShutdown(control);
+  _exit(0);
+}
+
+}  // namespace
+}  // namespace hull::container
+
+// fake_vmm SCENARIO --spec=PATH
+int main(int argc, char** argv) {
+  using namespace hull;
+  if (argc != 3) container::Unexpected("arguments");
+  const std::string path(absl::StripPrefix(argv[2], "--spec="));
+  const auto spec = machine::ParseSpec(ReadFile(path, machine::kMaxSpecSize).value_or(""));
+  if (!spec.ok() || !spec->vsock.has_value()) container::Unexpected("spec");
+  container::host_socket = spec->vsock->host_socket;
+  container::Guest(argv[1]);
+}

@@ -1,0 +1,345 @@
+#include "vmm/container/monitor.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "vmm/base/file_io.h"
+#include "vmm/container/attach_protocol.h"
+#include "vmm/container/names.h"
+
+namespace hull::container {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr int kTimeoutMs = 60000;
+
+// A monitor in a process of its own, with fake_vmm for a VMM, and a client's end of its socket.
+class MonitorTest : public testing::Test {
+ protected:
+  MonitorTest() {
+    // TEST_TMPDIR is longer than a run directory may be.
+    char directory[] = "/tmp/hull-monitor-XXXXXX";
+    base_ = mkdtemp(directory);
+    paths_ = {.root = base_ + "/root", .run = base_ + "/run"};
+    store_ = *ContainerStore::Open(paths_);
+    EXPECT_TRUE(store_->CollectDead().ok());
+  }
+  ~MonitorTest() override {
+    if (monitor_ > 0) {
+      kill(monitor_, SIGKILL);
+      waitpid(monitor_, nullptr, 0);
+    }
+    EXPECT_EQ(system(("rm -r " + base_).c_str()), 0);
+  }
+
+  void Start(const std::string& scenario, bool remove = true,
+             MonitorDeadlines deadlines = {.boot = absl::Seconds(60),
+                                           .start = absl::Seconds(60),
+                                           .drain = absl::Seconds(60),
+                                           .shutdown = absl::Seconds(60)},
+             const std::string& root_image = "/dev/null") {
+    char directory[4096];
+    ASSERT_NE(getcwd(directory, sizeof(directory)), nullptr);
+    const std::string vmm = base_ + "/vmm";
+    ASSERT_TRUE(WriteFileAtomically(vmm,
+                                    absl::StrCat("#!/bin/sh\nexec ", directory,
+                                                 "/vmm/container/fake_vmm ", scenario, " \"$1\"\n"),
+                                    0755)
+                    .ok());
+    config_.id = *NewId();
+    config_.name = "web";
+    config_.root_image = root_image;
+    config_.process.args = {"cat"};
+    config_.process.attach_stdin = true;
+    config_.hostname = "box";
+    config_.remove = remove;
+    config_.cpus = 1;
+    config_.memory_bytes = uint64_t{128} << 20;
+    absl::StatusOr<UniqueFd> lock = store_->Create(config_);
+    ASSERT_TRUE(lock.ok()) << lock.status();
+    int sockets[2];
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), 0);
+    client_.Reset(sockets[0]);
+    UniqueFd monitor_end(sockets[1]);
+    monitor_ = fork();
+    if (monitor_ == 0) {
+      client_.Reset();
+      MonitorOptions options;
+      options.id = config_.id;
+      options.paths = paths_;
+      options.files = {.vmm = vmm, .kernel = "/dev/null", .initramfs = "/dev/null"};
+      options.lock = *std::move(lock);
+      options.client = std::move(monitor_end);
+      _exit(RunMonitor(std::move(options), deadlines).ok() ? 0 : 1);
+    }
+  }
+
+  void Send(const AttachFrame& frame) {
+    const std::string message = EncodeAttachFrame(frame);
+    ASSERT_EQ(send(client_.get(), message.data(), message.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(message.size()));
+  }
+
+  // The next frame; nothing if the monitor has closed the socket.
+  std::optional<AttachFrame> Receive() {
+    while (true) {
+      pollfd wait = {.fd = client_.get(), .events = POLLIN, .revents = 0};
+      EXPECT_EQ(poll(&wait, 1, kTimeoutMs), 1) << "no frame";
+      const ssize_t n = recv(client_.get(), buffer_, sizeof(buffer_), MSG_DONTWAIT);
+      if (n < 0 && errno == ECONNRESET) continue;  // it did not read all that was sent
+      if (n <= 0) return std::nullopt;
+      absl::StatusOr<AttachFrame> frame =
+          DecodeAttachFrame(absl::string_view(buffer_, static_cast<size_t>(n)));
+      EXPECT_TRUE(frame.ok()) << frame.status();
+      return *frame;
+    }
+  }
+
+  // Everything until the last frame, which is returned; output_ has the streams.
+  AttachFrame Finish() {
+    while (const std::optional<AttachFrame> frame = Receive()) {
+      if (frame->type == AttachType::kExited || frame->type == AttachType::kFailed) return *frame;
+      output_[frame->type].append(frame->data.data(), frame->data.size());
+      credit_ += frame->type == AttachType::kStdinCredit ? frame->number : 0;
+    }
+    ADD_FAILURE() << "the monitor ended without a last frame";
+    return {.type = AttachType::kKill};
+  }
+
+  void AwaitMonitor() {
+    int status = -1;
+    ASSERT_EQ(waitpid(monitor_, &status, 0), monitor_);
+    monitor_ = 0;
+    EXPECT_EQ(status, 0);
+  }
+
+  void ExpectFailure(const std::string& says, uint32_t status = 125) {
+    const AttachFrame last = Finish();
+    EXPECT_EQ(last.type, AttachType::kFailed);
+    EXPECT_EQ(last.number, status);
+    EXPECT_THAT(std::string(last.data), HasSubstr(says));
+    ExpectNothingLeft();
+  }
+
+  void ExpectNothingLeft() {
+    EXPECT_NE(access((paths_.root + "/containers/" + config_.id).c_str(), F_OK), 0);
+    EXPECT_NE(access(store_->RunDirectory(config_.id).c_str(), F_OK), 0);
+    AwaitMonitor();
+  }
+
+  std::string base_;
+  StorePaths paths_;
+  std::unique_ptr<ContainerStore> store_;
+  Config config_;
+  pid_t monitor_ = 0;
+  UniqueFd client_;
+  char buffer_[kMaxAttachFrame];
+  std::map<AttachType, std::string> output_;
+  uint32_t credit_ = 0;
+};
+
+TEST_F(MonitorTest, PassesStreamsAndStatus) {
+  Start("cat");
+  Send({.type = AttachType::kStdin, .data = "hello\n"});
+  Send({.type = AttachType::kStdinEnd});
+  const AttachFrame last = Finish();
+  EXPECT_EQ(last.type, AttachType::kExited);
+  EXPECT_EQ(last.number, 7u);
+  EXPECT_EQ(output_[AttachType::kStandardOutput], "hello\n");
+  EXPECT_EQ(output_[AttachType::kStandardError], "done\n");
+  EXPECT_EQ(credit_, 6u);
+  ExpectNothingLeft();
+}
+
+TEST_F(MonitorTest, PassesMoreThanAnyBufferHolds) {
+  Start("cat");
+  const std::string piece(kMaxAttachPayload, 'x');
+  constexpr size_t kPieces = 64;
+  uint32_t window = kInitialStdinCredit;
+  size_t sent = 0;
+  std::string received;
+  // Echoes come back while input is sent, as the window allows.
+  while (received.size() < kPieces * piece.size()) {
+    while (sent < kPieces && window >= piece.size()) {
+      Send({.type = AttachType::kStdin, .data = piece});
+      window -= static_cast<uint32_t>(piece.size());
+      if (++sent == kPieces) Send({.type = AttachType::kStdinEnd});
+    }
+    const std::optional<AttachFrame> frame = Receive();
+    ASSERT_TRUE(frame.has_value());
+    if (frame->type == AttachType::kStdinCredit) window += frame->number;
+    if (frame->type == AttachType::kStandardOutput) {
+      received.append(frame->data.data(), frame->data.size());
+    }
+  }
+  EXPECT_EQ(received, std::string(kPieces * piece.size(), 'x'));
+  EXPECT_EQ(Finish().number, 7u);
+  ExpectNothingLeft();
+}
+
+TEST_F(MonitorTest, AClientThatSendsBeyondItsCreditLosesTheContainer) {
+  Start("stubborn", true,
+        {.boot = absl::Seconds(60),
+         .start = absl::Seconds(60),
+         .drain = absl::Seconds(60),
+         .shutdown = absl::Milliseconds(200)});
+  const std::string piece(kMaxAttachPayload, 'x');
+  // The guest does not read: what its socket holds comes back as credit, and no more.
+  for (int i = 0; i < 64; ++i) {
+    const std::string message = EncodeAttachFrame({.type = AttachType::kStdin, .data = piece});
+    if (send(client_.get(), message.data(), message.size(), MSG_NOSIGNAL) < 0) break;
+  }
+  ExpectFailure("more standard input than it may", 129);
+}
+
+TEST_F(MonitorTest, StrangersOnThePortDoNoHarm) {
+  Start("stranger");
+  Send({.type = AttachType::kStdinEnd});
+  EXPECT_EQ(Finish().type, AttachType::kExited);
+  ExpectNothingLeft();
+}
+
+TEST_F(MonitorTest, SignalsReachTheProcess) {
+  Start("signal");
+  // Before the process has started, it is not one that ends a container.
+  Send({.type = AttachType::kSignal, .number = SIGUSR1});
+  EXPECT_EQ(Finish().number, 100u + SIGUSR1);
+  ExpectNothingLeft();
+}
+
+TEST_F(MonitorTest, AnInterruptBeforeTheStartEndsTheMachine) {
+  Start("silent");
+  Send({.type = AttachType::kSignal, .number = SIGINT});
+  const AttachFrame last = Finish();
+  EXPECT_EQ(last.type, AttachType::kExited);
+  EXPECT_EQ(last.number, 130u);
+  ExpectNothingLeft();
+}
+
+TEST_F(MonitorTest, AKillNeedsNoGuest) {
+  Start("silent");
+  Send({.type = AttachType::kKill});
+  EXPECT_EQ(Finish().number, 137u);
+  ExpectNothingLeft();
+}
+
+TEST_F(MonitorTest, AWriterWhoseReaderLeftIsTold) {
+  Start("yes");
+  ASSERT_TRUE(Receive().has_value());
+  Send({.type = AttachType::kOutputClosed,
+        .number = static_cast<uint32_t>(AttachType::kStandardOutput)});
+  EXPECT_EQ(Finish().number, 7u);
+  ExpectNothingLeft();
+}
+
+TEST_F(MonitorTest, AContainerGoesWithItsClient) {
+  Start("stubborn", true,
+        {.boot = absl::Seconds(60),
+         .start = absl::Seconds(60),
+         .drain = absl::Seconds(60),
+         .shutdown = absl::Milliseconds(200)});
+  ASSERT_EQ(Receive()->type, AttachType::kHello);
+  client_.Reset();
+  AwaitMonitor();
+  EXPECT_NE(access((paths_.root + "/containers/" + config_.id).c_str(), F_OK), 0);
+}
+
+TEST_F(MonitorTest, AStartThatFailedIsToldHarmlessly) {
+  Start("start-failed");
+  ExpectFailure("not found: \\x1b[2J", 127);
+}
+
+TEST_F(MonitorTest, TheEndOfTheMachineIsNotThatOfTheProcess) {
+  const std::map<std::string, std::string> kEnds = {
+      {"crash", "was killed by signal 9"},
+      {"poweroff", "powered off from inside"},
+      {"panic", "panic of its kernel (hull run --console shows it): the guest said \\x1b[1mboo"},
+  };
+  for (const auto& [scenario, says] : kEnds) {
+    SCOPED_TRACE(scenario);
+    Start(scenario);
+    ExpectFailure(says);
+  }
+}
+
+TEST_F(MonitorTest, AGuestThatBreaksTheProtocolIsEnded) {
+  const std::map<std::string, std::string> kViolations = {
+      {"long-frame", "a frame that is too long"},
+      {"garbage", "does not decode"},
+      {"second-control", "second control connection"},
+      {"early-exit", "an end of a process that does not run"},
+      {"other-version", "version 99"},
+  };
+  for (const auto& [scenario, says] : kViolations) {
+    SCOPED_TRACE(scenario);
+    Start(scenario);
+    ExpectFailure(says);
+  }
+}
+
+TEST_F(MonitorTest, DeadlinesEndWhatIsBroken) {
+  const absl::Duration kLong = absl::Seconds(60);
+  const absl::Duration kShort = absl::Milliseconds(200);
+  Start("silent", true, {.boot = kShort, .start = kLong, .drain = kLong, .shutdown = kLong});
+  ExpectFailure("did not answer within 200ms (hull run --console");
+  Start("endless-output", true,
+        {.boot = kLong, .start = kLong, .drain = kShort, .shutdown = kLong});
+  ExpectFailure("output that does not end");
+}
+
+TEST_F(MonitorTest, KeepsTheStateOfAContainerThatIsNotToBeRemoved) {
+  Start("cat", /*remove=*/false);
+  Send({.type = AttachType::kStdinEnd});
+  EXPECT_EQ(Finish().number, 7u);
+  AwaitMonitor();
+  const State state = *ParseState(
+      *ReadFile(paths_.root + "/containers/" + config_.id + "/state.json", kMaxConfigBytes));
+  EXPECT_EQ(state.status, Status::kExited);
+  EXPECT_EQ(state.exit_status, 7);
+  EXPECT_GT(state.started_unix_ms, 0);
+  EXPECT_GE(state.finished_unix_ms, state.started_unix_ms);
+}
+
+TEST_F(MonitorTest, AMissingFileIsNamed) {
+  Start("cat", true, {}, "/no/such/image");
+  ExpectFailure("/no/such/image");
+}
+
+TEST_F(MonitorTest, TheMachineDiesWithItsMonitor) {
+  Start("stubborn", /*remove=*/true);
+  ASSERT_EQ(Receive()->type, AttachType::kHello);
+  // Once the state is written, the VMM runs.
+  const std::string state_path = paths_.root + "/containers/" + config_.id + "/state.json";
+  for (int i = 0; i < 600 && access(state_path.c_str(), F_OK) != 0; ++i) usleep(100000);
+  const pid_t vmm = ParseState(*ReadFile(state_path, kMaxConfigBytes))->vmm_pid;
+  ASSERT_EQ(kill(vmm, 0), 0);
+  kill(monitor_, SIGKILL);
+  waitpid(monitor_, nullptr, 0);
+  monitor_ = 0;
+  EXPECT_FALSE(Receive().has_value());
+  EXPECT_TRUE(store_->CollectDead().ok());
+  EXPECT_NE(access(state_path.c_str(), F_OK), 0);
+  // A zombie until whoever inherited it has looked; it runs no more.
+  for (int i = 0; i < 600; ++i) {
+    const absl::StatusOr<std::string> stat = ReadFile(absl::StrCat("/proc/", vmm, "/stat"), 4096);
+    if (!stat.ok() || stat->find(") Z ") != std::string::npos) return;
+    usleep(100000);
+  }
+  FAIL() << "the VMM outlives its monitor";
+}
+
+}  // namespace
+}  // namespace hull::container
