@@ -18,7 +18,7 @@ namespace hull::vsock {
 // it owns nothing. Not thread-safe.
 class ByteQueue {
  public:
-  static constexpr size_t kChunkSize = 16 * 1024;
+  static constexpr size_t kChunkSize = size_t{16} * 1024;
 
   size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }

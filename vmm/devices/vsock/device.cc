@@ -289,7 +289,7 @@ void Device::Start(const std::shared_ptr<Session>& session) {
   Process();
 }
 
-void Device::Stop(std::shared_ptr<Session> session) {
+void Device::Stop(const std::shared_ptr<Session>& session) {
   for (const EventLoop::Id watch : session->watches) loop_->RemoveFd(watch);
   session->watches.clear();
   if (running_ != session) return;

@@ -90,7 +90,7 @@ class Device : public virtio::Device, private BackendObserver {
 
   // Loop's thread only.
   void Start(const std::shared_ptr<Session>& session);
-  void Stop(std::shared_ptr<Session> session);
+  void Stop(const std::shared_ptr<Session>& session);
   // With the session's lock held.
   void Fail(Session& session, const absl::Status& status);
   void Process();

@@ -78,7 +78,7 @@ bool WouldBlock(ssize_t result) { return result == -EAGAIN || result == -EWOULDB
 // Closing a Unix socket that has unread bytes makes its peer see ECONNRESET instead of the end of
 // file. Only for a socket whose receiving half is shut down, so that nothing more can arrive.
 void DiscardUnread(int fd) {
-  std::array<uint8_t, 16 * 1024> scratch;
+  std::array<uint8_t, 16384> scratch;
   while (recv(fd, scratch.data(), scratch.size(), MSG_DONTWAIT) > 0) {
   }
 }
@@ -412,7 +412,7 @@ void Muxer::Deliver(Endpoint& endpoint, uint32_t size, const GuestPayload& paylo
       taken = sent;
       endpoint.connection->OnDelivered(taken);
     } else if (!WouldBlock(sent)) {
-      return OnSendError(endpoint, -sent);
+      return OnSendError(endpoint, static_cast<int>(-sent));
     }
   }
   while (taken < size) {
@@ -428,7 +428,7 @@ void Muxer::Flush(Endpoint& endpoint) {
     const size_t count = endpoint.pending.Front(vectors);
     const ssize_t sent = Send(endpoint.socket.get(), std::span(vectors).first(count));
     if (sent < 0) {
-      if (!WouldBlock(sent)) OnSendError(endpoint, -sent);
+      if (!WouldBlock(sent)) OnSendError(endpoint, static_cast<int>(-sent));
       return;
     }
     endpoint.pending.Pop(sent);

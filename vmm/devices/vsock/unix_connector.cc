@@ -47,9 +47,8 @@ absl::StatusOr<UniqueFd> NewSocket() {
 // 0 or an errno.
 int ConnectTo(const UniqueFd& fd, const sockaddr_un& address) {
   // SAFETY: sockaddr_un is one of the types that sockaddr stands for.
-  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0)
-    return 0;
-  return errno;
+  const auto* generic = reinterpret_cast<const sockaddr*>(&address);
+  return connect(fd.get(), generic, sizeof(address)) == 0 ? 0 : errno;
 }
 
 }  // namespace
