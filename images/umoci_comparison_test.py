@@ -142,7 +142,7 @@ def main():
             finally:
                 run("umount", "tree")
         else:
-            run("fsck.erofs", "--extract=tree", "--force", "--no-preserve-owner", image)
+            run("fsck.erofs", "--extract=tree", "--force", "--no-preserve-owner", "--preserve-perms", image)
             ours = snapshot(b"tree")
         theirs = snapshot(b"reference/rootfs")
 
