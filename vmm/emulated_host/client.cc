@@ -195,7 +195,9 @@ absl::StatusOr<StatusReply> Ask(FrameChannel& channel, FrameType question, absl:
   channel.Queue(0, question, 0, "");
   const absl::Duration deadline = MonotonicNow() + limit;
   while (true) {
-    HULL_RETURN_IF_ERROR(channel.Flush());
+    const absl::Status flushed = channel.Flush();
+    // What the other end said before it closed is still to be read.
+    if (!flushed.ok() && !absl::IsUnavailable(flushed)) return flushed;
     HULL_ASSIGN_OR_RETURN(const std::optional<Frame> frame, channel.Next());
     if (frame.has_value() && frame->type == FrameType::kStatus) {
       return DecodeStatusReply(frame->payload);

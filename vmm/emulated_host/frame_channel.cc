@@ -1,6 +1,7 @@
 #include "vmm/emulated_host/frame_channel.h"
 
 #include <poll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -31,8 +32,15 @@ absl::Status FrameChannel::Read() {
 
 absl::Status FrameChannel::Flush() {
   while (sent_ < out_.size()) {
-    // Descriptors are sockets or ports; SIGPIPE is ignored in all processes that use this.
-    const ssize_t n = write(fd_.get(), out_.data() + sent_, out_.size() - sent_);
+    const char* const data = out_.data() + sent_;
+    const size_t size = out_.size() - sent_;
+    // A peer that is gone is an error here, not a SIGPIPE. A port has neither.
+    const ssize_t n =
+        is_socket_ ? send(fd_.get(), data, size, MSG_NOSIGNAL) : write(fd_.get(), data, size);
+    if (n < 0 && errno == ENOTSOCK) {
+      is_socket_ = false;
+      continue;
+    }
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) break;
     if (n < 0 && (errno == EPIPE || errno == ECONNRESET)) {

@@ -47,6 +47,7 @@ class FrameChannel {
 
  private:
   UniqueFd fd_;
+  bool is_socket_ = true;  // until a write shows that it is a port
   FrameDecoder decoder_;
   std::string out_;
   size_t sent_ = 0;
