@@ -167,6 +167,7 @@ class Monitor : public AttachSocket::Handler {
     uint32_t events = 0;
     bool connected = false;  // was, at some time
     bool ended = false;      // nothing more comes from the guest
+    bool unwanted = false;   // the client has nowhere to put it
   };
 
   // ---- Start ----
@@ -253,6 +254,8 @@ class Monitor : public AttachSocket::Handler {
   }
 
   void OnGuestViolation(absl::string_view what) {
+    // A status of the process counts only with all of its output.
+    if (answered_ && outcome_.has_value() && outcome_->error.empty()) outcome_.reset();
     FailMachine(
         absl::StrCat("the guest broke the agent protocol with ", what, "; its microVM was ended"));
   }
@@ -588,6 +591,7 @@ class Monitor : public AttachSocket::Handler {
     if (stdio_.connected && stderr_.connected) StopListening();
     if (stream == &stdio_) PumpStdin();
     UpdateStreams();
+    if (stream->unwanted) CloseOutput(stream);
   }
 
   void OnStream(Stream* stream, uint32_t events) {
@@ -629,6 +633,7 @@ class Monitor : public AttachSocket::Handler {
   // The client cannot pass this output on any more. Closing makes the writer get SIGPIPE; while
   // standard input is in use, only the direction is shut.
   void CloseOutput(Stream* stream) {
+    stream->unwanted = true;
     if (!stream->socket.valid()) return;
     if (stream == &stdio_ && config_.process.attach_stdin && !stdin_shut_) {
       shutdown(stream->socket.get(), SHUT_RD);
