@@ -62,7 +62,12 @@ absl::StatusOr<std::vector<kvm_cpuid_entry2>> Vcpu::GetCpuid() const {
   CpuidArray table(kMaxCpuidEntries);
   table.header()->nent = kMaxCpuidEntries;
   if (ioctl(fd_.get(), KVM_GET_CPUID2, table.header()) < 0) return PosixError("KVM_GET_CPUID2");
-  const auto entries = table.entries().first(table.header()->nent);
+  auto entries = table.entries().first(table.header()->nent);
+  // Before Linux 6.3, KVM does not say how many entries it filled in. Those that it did not touch
+  // are zero, which no entry of its own is: only leaf 0 has that number, and it is never empty.
+  while (!entries.empty() && entries.back().function == 0 && entries.back().eax == 0) {
+    entries = entries.first(entries.size() - 1);
+  }
   return std::vector<kvm_cpuid_entry2>(entries.begin(), entries.end());
 }
 
