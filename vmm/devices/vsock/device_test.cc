@@ -268,10 +268,9 @@ TEST_F(DeviceTest, InheritedListener) {
   EXPECT_TRUE(std::filesystem::exists(socket_));
 }
 
+// Not with the sanitizers: their own check of virtual calls needs a descriptor.
+#ifndef __SANITIZE_ADDRESS__
 TEST_F(DeviceTest, OutOfDescriptors) {
-#ifdef __SANITIZE_ADDRESS__
-  GTEST_SKIP() << "the sanitizer's own check of virtual calls needs a descriptor";
-#endif
   Start();
   const UniqueFd listener = Listen(kPort);
   const UniqueFd host = ConnectToDevice();
@@ -292,6 +291,7 @@ TEST_F(DeviceTest, OutOfDescriptors) {
   EXPECT_TRUE(SpinUntil([&] { return !guest_->received().empty(); }));
   EXPECT_EQ(Next().header.dst_port, 52u);
 }
+#endif
 
 // --- Connections of the guest.
 
