@@ -82,7 +82,10 @@ class Transport : public MmioTransport {
     absl::MutexLock lock(&mutex_);
     ResetRegisters();
   }
-  ~Transport() override { ResetDevice(); }
+  ~Transport() override {
+    absl::MutexLock lock(&mutex_);
+    Reset();
+  }
 
   absl::string_view name() const override { return name_; }
   std::span<const EventFd> queue_events() const override { return queue_events_; }
