@@ -12,17 +12,22 @@ absl::StatusOr<std::string> BuildMachineSpec(const Config& config,
   machine::MachineSpec spec;
   spec.vcpus = config.cpus;
   spec.memory_bytes = config.memory_bytes;
-  spec.kernel = {descriptors.kernel};
-  spec.initramfs = machine::FileRef{descriptors.initramfs};
+  spec.kernel.source = descriptors.kernel;
+  spec.initramfs.emplace().source = descriptors.initramfs;
   if (descriptors.console >= 0) {
-    spec.console = machine::ConsoleSpec{.output = {descriptors.console}, .input = {}};
+    spec.console.emplace().output.source = descriptors.console;
     // Somebody who asks for the console wants to see the boot, not only what went wrong.
     spec.cmdline = "loglevel=7";
   }
   // The agent finds the root image on /dev/vda, the first block device.
-  spec.block.push_back({.id = "root", .file = {descriptors.root}, .read_only = true});
+  machine::BlockSpec& root = spec.block.emplace_back();
+  root.id = "root";
+  root.file.source = descriptors.root;
+  root.read_only = true;
   // Guest CIDs are the VMM's own, not shared on the host, so every machine can have the same.
-  spec.vsock = machine::VsockSpec{.guest_cid = machine::kMinGuestCid, .host_socket = vsock};
+  machine::VsockSpec& sockets = spec.vsock.emplace();
+  sockets.guest_cid = machine::kMinGuestCid;
+  sockets.host_socket = vsock;
   spec.rng = true;
   HULL_RETURN_IF_ERROR(Annotate(machine::ValidateSpec(spec), "machine"));
   return machine::SerializeSpec(spec);

@@ -1,0 +1,55 @@
+#include "vmm/container/machine_builder.h"
+
+#include <string>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "vmm/machine/spec.h"
+
+namespace hull::container {
+namespace {
+
+Config Example() {
+  Config config;
+  config.cpus = 2;
+  config.memory_bytes = uint64_t{64} << 20;
+  return config;
+}
+
+TEST(MachineBuilderTest, TheMachineIsWhatTheContainerAsksFor) {
+  const absl::StatusOr<std::string> text = BuildMachineSpec(
+      Example(), {.kernel = 3, .initramfs = 4, .root = 5, .console = -1}, "/run/x/vsock.sock");
+  ASSERT_TRUE(text.ok()) << text.status();
+  const absl::StatusOr<machine::MachineSpec> spec = machine::ParseSpec(*text);
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_EQ(spec->vcpus, 2u);
+  EXPECT_EQ(spec->memory_bytes, uint64_t{64} << 20);
+  EXPECT_EQ(spec->kernel.source, (std::variant<std::string, int>(3)));
+  EXPECT_EQ(spec->initramfs->source, (std::variant<std::string, int>(4)));
+  ASSERT_EQ(spec->block.size(), 1u);
+  EXPECT_EQ(spec->block[0].file.source, (std::variant<std::string, int>(5)));
+  EXPECT_TRUE(spec->block[0].read_only);
+  EXPECT_EQ(spec->vsock->host_socket, "/run/x/vsock.sock");
+  EXPECT_TRUE(spec->rng);
+  EXPECT_FALSE(spec->console.has_value());
+  EXPECT_EQ(spec->cmdline, "");
+}
+
+TEST(MachineBuilderTest, AConsoleShowsTheWholeBoot) {
+  const absl::StatusOr<std::string> text = BuildMachineSpec(
+      Example(), {.kernel = 3, .initramfs = 4, .root = 5, .console = 6}, "/run/x/vsock.sock");
+  ASSERT_TRUE(text.ok()) << text.status();
+  const absl::StatusOr<machine::MachineSpec> spec = machine::ParseSpec(*text);
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_EQ(spec->console->output.source, (std::variant<std::string, int>(6)));
+  EXPECT_THAT(spec->cmdline, testing::HasSubstr("loglevel=7"));
+}
+
+TEST(MachineBuilderTest, WhatNoMachineCanBeIsRefused) {
+  EXPECT_FALSE(BuildMachineSpec(Example(), {.kernel = 3, .initramfs = 4, .root = 5, .console = -1},
+                                "/" + std::string(200, 'x'))
+                   .ok());
+}
+
+}  // namespace
+}  // namespace hull::container
