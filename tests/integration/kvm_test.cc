@@ -130,7 +130,7 @@ TEST(KvmTest, Msrs) {
   // One that no CPU has, after one that it has.
   const absl::Status status = guest.vcpu().SetMsrs(
       std::array{kvm_msr_entry{kSysenterEsp, 0, 1}, kvm_msr_entry{0x12345678, 0, 1}});
-  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_TRUE(absl::IsUnimplemented(status)) << status;
   EXPECT_THAT(std::string(status.message()), testing::HasSubstr("0x12345678"));
 }
 
@@ -215,6 +215,8 @@ TEST(KvmTest, AnIoEventTakesTheMatchingWriteOnly) {
   ExpectPortWrite(guest.Run(), 0x200, {8});
   EXPECT_EQ(event.Drain(), 2u);
   EXPECT_FALSE(guest.vm().AddIoEvent(kvm::Vm::Space::kPort, 0x200, 1, 7, event).ok());
+  // A size that KVM refuses with EINVAL is not the specification's fault.
+  EXPECT_TRUE(absl::IsInternal(guest.vm().AddIoEvent(kvm::Vm::Space::kPort, 0x200, 3, 7, event)));
 }
 
 TEST(KvmTest, AnInterruptLineReachesTheGuest) {

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/kvm/flexible_array.h"
+#include "vmm/kvm/kvm_error.h"
 
 namespace hull::kvm {
 
@@ -76,7 +77,7 @@ absl::StatusOr<System> System::FromFd(UniqueFd fd) {
     }
   }
   const int run_size = ioctl(fd.get(), KVM_GET_VCPU_MMAP_SIZE, 0);
-  if (run_size < 0) return PosixError("KVM_GET_VCPU_MMAP_SIZE");
+  if (run_size < 0) return KvmError("KVM_GET_VCPU_MMAP_SIZE");
   if (static_cast<size_t>(run_size) < sizeof(kvm_run)) {
     return absl::UnimplementedError(absl::StrCat(
         "KVM offers ", run_size, " bytes of vCPU state, fewer than ", sizeof(kvm_run)));
@@ -95,7 +96,7 @@ absl::StatusOr<Vm> System::CreateVm() const {
   do {
     fd = ioctl(fd_.get(), KVM_CREATE_VM, 0);
   } while (fd < 0 && errno == EINTR);
-  if (fd < 0) return PosixError("KVM_CREATE_VM");
+  if (fd < 0) return KvmError("KVM_CREATE_VM");
   return Vm(UniqueFd(fd), run_size_);
 }
 
@@ -103,7 +104,7 @@ absl::StatusOr<std::vector<kvm_cpuid_entry2>> System::SupportedCpuid() const {
   FlexibleArray<kvm_cpuid2, kvm_cpuid_entry2> table(kMaxCpuidEntries);
   table.header()->nent = kMaxCpuidEntries;
   if (ioctl(fd_.get(), KVM_GET_SUPPORTED_CPUID, table.header()) < 0) {
-    return PosixError("KVM_GET_SUPPORTED_CPUID");
+    return KvmError("KVM_GET_SUPPORTED_CPUID");
   }
   const auto entries = table.entries().first(table.header()->nent);
   return std::vector<kvm_cpuid_entry2>(entries.begin(), entries.end());

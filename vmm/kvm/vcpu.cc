@@ -7,9 +7,9 @@
 #include <cerrno>
 
 #include "absl/strings/str_cat.h"
-#include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
 #include "vmm/kvm/flexible_array.h"
+#include "vmm/kvm/kvm_error.h"
 #include "vmm/kvm/system.h"
 
 namespace hull::kvm {
@@ -22,21 +22,21 @@ using CpuidArray = FlexibleArray<kvm_cpuid2, kvm_cpuid_entry2>;
 template <typename T>
 absl::StatusOr<T> Get(int fd, unsigned long request, const char* name) {
   T value;
-  if (ioctl(fd, request, &value) < 0) return PosixError(name);
+  if (ioctl(fd, request, &value) < 0) return KvmError(name);
   return value;
 }
 
 template <typename T>
 absl::Status Set(int fd, unsigned long request, const T& value, const char* name) {
-  if (ioctl(fd, request, &value) < 0) return PosixError(name);
+  if (ioctl(fd, request, &value) < 0) return KvmError(name);
   return absl::OkStatus();
 }
 
 // KVM answers with the number of registers that it did before one that it does not take.
 absl::Status CheckMsrCount(int done, std::span<const kvm_msr_entry> msrs, const char* name) {
-  if (done < 0) return PosixError(name);
+  if (done < 0) return KvmError(name);
   if (static_cast<size_t>(done) < msrs.size()) {
-    return absl::InvalidArgumentError(
+    return absl::UnimplementedError(
         absl::StrCat(name, ": KVM does not take register 0x", absl::Hex(msrs[done].index)));
   }
   return absl::OkStatus();
@@ -54,14 +54,14 @@ absl::Status Vcpu::SetCpuid(std::span<const kvm_cpuid_entry2> entries) {
   CpuidArray table(entries.size());
   table.header()->nent = static_cast<uint32_t>(entries.size());
   std::copy(entries.begin(), entries.end(), table.entries().begin());
-  if (ioctl(fd_.get(), KVM_SET_CPUID2, table.header()) < 0) return PosixError("KVM_SET_CPUID2");
+  if (ioctl(fd_.get(), KVM_SET_CPUID2, table.header()) < 0) return KvmError("KVM_SET_CPUID2");
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<kvm_cpuid_entry2>> Vcpu::GetCpuid() const {
   CpuidArray table(kMaxCpuidEntries);
   table.header()->nent = kMaxCpuidEntries;
-  if (ioctl(fd_.get(), KVM_GET_CPUID2, table.header()) < 0) return PosixError("KVM_GET_CPUID2");
+  if (ioctl(fd_.get(), KVM_GET_CPUID2, table.header()) < 0) return KvmError("KVM_GET_CPUID2");
   auto entries = table.entries().first(table.header()->nent);
   // Before Linux 6.3, KVM does not say how many entries it filled in. Those that it did not touch
   // are zero, which no entry of its own is: only leaf 0 has that number, and it is never empty.
@@ -117,7 +117,7 @@ absl::StatusOr<VcpuExit> Vcpu::Run() {
   if (ioctl(fd_.get(), KVM_RUN, 0) < 0) {
     // EAGAIN: a vCPU that waits for its INIT was woken without one.
     if (errno == EINTR || errno == EAGAIN) return InterruptedExit{};
-    return PosixError("KVM_RUN");
+    return KvmError("KVM_RUN");
   }
   return DecodeExit(run(), run_map_.size());
 }

@@ -30,7 +30,7 @@ class Vcpu {
   absl::Status SetCpuid(std::span<const kvm_cpuid_entry2> entries);
   absl::StatusOr<std::vector<kvm_cpuid_entry2>> GetCpuid() const;
 
-  // Fails with kInvalidArgument, naming the first register that KVM does not take.
+  // Fails with kUnimplemented, naming the first register that KVM does not take.
   absl::Status SetMsrs(std::span<const kvm_msr_entry> msrs);
   // Fills in `data` of each; the same error.
   absl::Status GetMsrs(std::span<kvm_msr_entry> msrs) const;

@@ -6,19 +6,19 @@
 #include <span>
 
 #include "absl/strings/str_cat.h"
-#include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
 #include "vmm/kvm/abi.h"
+#include "vmm/kvm/kvm_error.h"
 
 namespace hull::kvm {
 
 absl::Status Vm::SetTssAddress(uint64_t address) {
-  if (ioctl(fd_.get(), KVM_SET_TSS_ADDR, address) < 0) return PosixError("KVM_SET_TSS_ADDR");
+  if (ioctl(fd_.get(), KVM_SET_TSS_ADDR, address) < 0) return KvmError("KVM_SET_TSS_ADDR");
   return absl::OkStatus();
 }
 
 absl::Status Vm::CreateIrqChip() {
-  if (ioctl(fd_.get(), KVM_CREATE_IRQCHIP, 0) < 0) return PosixError("KVM_CREATE_IRQCHIP");
+  if (ioctl(fd_.get(), KVM_CREATE_IRQCHIP, 0) < 0) return KvmError("KVM_CREATE_IRQCHIP");
   return absl::OkStatus();
 }
 
@@ -31,8 +31,8 @@ absl::Status Vm::MapMemory(const GuestMemory& memory) {
     slot_region.memory_size = region.size;
     slot_region.userspace_addr = reinterpret_cast<uintptr_t>(region.host);
     if (ioctl(fd_.get(), KVM_SET_USER_MEMORY_REGION, &slot_region) < 0) {
-      return PosixError(absl::StrCat("give the guest ", region.size, " bytes of memory at 0x",
-                                     absl::Hex(region.start.value)));
+      return KvmError(absl::StrCat("give the guest ", region.size, " bytes of memory at 0x",
+                                   absl::Hex(region.start.value)));
     }
   }
   return absl::OkStatus();
@@ -40,7 +40,7 @@ absl::Status Vm::MapMemory(const GuestMemory& memory) {
 
 absl::StatusOr<Vcpu> Vm::CreateVcpu(uint32_t id) {
   UniqueFd fd(ioctl(fd_.get(), KVM_CREATE_VCPU, id));
-  if (!fd) return PosixError(absl::StrCat("create vCPU ", id));
+  if (!fd) return KvmError(absl::StrCat("create vCPU ", id));
   return Vcpu::Create(std::move(fd), run_size_);
 }
 
@@ -50,7 +50,7 @@ absl::StatusOr<std::shared_ptr<IrqLine>> Vm::CreateIrqLine(uint32_t pin) {
   binding.fd = static_cast<uint32_t>(event.fd());
   binding.gsi = pin;
   if (ioctl(fd_.get(), KVM_IRQFD, &binding) < 0) {
-    return PosixError(absl::StrCat("bind interrupt line ", pin));
+    return KvmError(absl::StrCat("bind interrupt line ", pin));
   }
   return std::make_shared<IrqLine>(std::move(event));
 }
@@ -65,7 +65,7 @@ absl::Status Vm::AddIoEvent(Space space, uint64_t address, uint32_t size, uint64
   binding.flags = KVM_IOEVENTFD_FLAG_DATAMATCH;
   if (space == Space::kPort) binding.flags |= KVM_IOEVENTFD_FLAG_PIO;
   if (ioctl(fd_.get(), KVM_IOEVENTFD, &binding) < 0) {
-    return PosixError(absl::StrCat("bind an event to writes at 0x", absl::Hex(address)));
+    return KvmError(absl::StrCat("bind an event to writes at 0x", absl::Hex(address)));
   }
   return absl::OkStatus();
 }
