@@ -68,8 +68,8 @@ TEST(AgentMessagesTest, StartTellsAllThatTheAgentNeeds) {
   EXPECT_THAT(start.process().args(), ElementsAre("cat", "\xff"));
   EXPECT_EQ(start.process().user(), "app");
   EXPECT_EQ(start.process().working_directory(), "/w");
-  // CAP_SYS_ADMIN (21) and CAP_SYS_BOOT (22) are not among podman's defaults.
-  EXPECT_EQ(start.process().capabilities().bounding() & (3u << 21), 0u);
+  // CAP_SYS_ADMIN (21) is not among them; CAP_SYS_BOOT (22) is.
+  EXPECT_EQ(start.process().capabilities().bounding() & (3u << 21), 1u << 22);
   EXPECT_EQ(start.process().capabilities().inheritable(), 0u);
 }
 

@@ -26,7 +26,8 @@ struct ProcessOptions {
   bool attach_stdin = false;
 };
 
-// Linux capabilities that the container's root has: podman's default set, bit n for capability n.
+// Linux capabilities that the container's root has, bit n for capability n: podman's default set,
+// and CAP_SYS_BOOT, as the machine is the container's own: poweroff and reboot end it, and only it.
 inline constexpr uint64_t kDefaultCapabilities = 1u << 0 |   // CAP_CHOWN
                                                  1u << 1 |   // CAP_DAC_OVERRIDE
                                                  1u << 3 |   // CAP_FOWNER
@@ -37,6 +38,7 @@ inline constexpr uint64_t kDefaultCapabilities = 1u << 0 |   // CAP_CHOWN
                                                  1u << 8 |   // CAP_SETPCAP
                                                  1u << 10 |  // CAP_NET_BIND_SERVICE
                                                  1u << 18 |  // CAP_SYS_CHROOT
+                                                 1u << 22 |  // CAP_SYS_BOOT
                                                  1u << 31;   // CAP_SETFCAP
 
 // Open files a process of the container may have, soft and hard: podman's default for root.
