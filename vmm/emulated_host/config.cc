@@ -1,6 +1,5 @@
 #include <cpuid.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -87,13 +86,9 @@ absl::StatusOr<Config> Config::FromEnvironment() {
   }
   config.assets_dir = Absolute(absl::StrCat(share, "/emulated-host"));
 
-  cpu_set_t affinity;
-  CPU_ZERO(&affinity);
-  constexpr uint32_t kMaxCpus = 4;
+  // One: with two CPUs QEMU 7.2 runs them on two threads, and its nested virtualisation is then not
+  // reliable (see README.md, "Limits").
   config.cpus = 1;
-  if (sched_getaffinity(0, sizeof(affinity), &affinity) == 0) {
-    config.cpus = std::min(static_cast<uint32_t>(CPU_COUNT(&affinity)), kMaxCpus);
-  }
   struct sysinfo info = {};
   sysinfo(&info);
   constexpr uint64_t kGiB = uint64_t{1} << 30;

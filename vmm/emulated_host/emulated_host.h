@@ -33,7 +33,7 @@ struct Config {
   std::string hull_run;
   // The instruction clock of DESIGN.md section 10: one CPU, one nanosecond an instruction.
   bool icount = false;
-  // 0: chosen from the host (at most 4 CPUs; half of the memory, between 1 and 8 GiB).
+  // 0: chosen from the host (one CPU; half of the memory, between 1 and 8 GiB).
   uint32_t cpus = 0;
   uint64_t memory_bytes = 0;
   // Of the data disk, which is sparse; used only when it is created.
