@@ -3,34 +3,38 @@
 #
 #   inside.sh PREFIX MEASURE PEER_INITRAMFS ROUNDS
 #
-# Everything measured is copied to memory first, so that no figure holds the file sharing between the
-# host and the emulated host. Prints measure's lines, then the smaps of a VMM with 128 MiB, each line
-# after the word "smaps".
+# Everything measured is copied to memory first and runs in a chroot there, dynamic linker and all: no
+# figure holds the file sharing between the host and the emulated host. Prints measure's lines, then the
+# smaps of a VMM with 128 MiB, each line after the word "smaps".
 set -euo pipefail
 prefix=$1 measure=$2 peer_initramfs=$3 rounds=$4
 work=/run/bench
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HULL_EMULATED_HOST=never HULL_ROOT=$work/root
 
-# copy_program PROGRAM: the binary and the libraries it is linked with, to $work/peers.
+# copy_program PROGRAM: the binary and what it is linked with, to the same paths below $work.
 copy_program() {
   local path
   path=$(command -v "$1")
   cp -L "$path" "$work/peers/"
   { ldd "$path" 2>/dev/null || true; } | grep -oE '/[^ ]+\.so[^ ]*' | while read -r library; do
-    cp -Ln "$library" "$work/peers/lib/"
+    mkdir -p "$work$(dirname "$library")"
+    cp -Ln "$library" "$work$library"
   done
 }
 
 mkdir -p $work
 mount -t tmpfs -o mode=755 bench $work
-mkdir -p $work/peers/lib $work/bundle/rootfs/bin $work/root
+# The paths are the same inside the chroot and outside it.
+mkdir -p $work/run $work/tmp $work/proc $work/sys $work/dev $work/peers
+ln -s .. $work/run/bench
+for directory in proc sys dev; do mount --rbind /$directory $work/$directory; done
+mkdir -p $work/bundle/rootfs/bin $work/root
 cp -r "$prefix/bin" "$prefix/share" $work/
 cp "$measure" "$peer_initramfs" $work/
-for program in runc crun qemu-system-x86_64; do copy_program $program; done
+for program in runc crun qemu-system-x86_64 $work/bin/hull-unpack; do copy_program $program; done
 mkdir -p $work/firmware
 cp -L /usr/share/qemu/bios-microvm.bin /usr/share/qemu/linuxboot_dma.bin $work/firmware/
-export LD_LIBRARY_PATH=$work/peers/lib
 
 cp /bin/busybox $work/bundle/rootfs/bin/true
 cat >$work/bundle/config.json <<'X'
@@ -61,21 +65,27 @@ tab() { local IFS=$'\t'; printf '%s\n' "$*"; }
   tab runc 0 $work/peers/runc run --bundle $work/bundle bench-runc
   tab qemu 0 "${qemu[@]}" -append 'quiet reboot=t panic=-1'
 } >$work/candidates
-"$work/measure" "$rounds" <$work/candidates
+# Loads the built-in image, which is not part of a start.
+chroot $work $work/bin/hull run --rm busybox true
+chroot $work "$work/measure" "$rounds" <$work/candidates
 
 # Resident memory of the VMM that is not the guest's: everything mapped, less the range of mappings
 # that together are exactly the guest's RAM.
-$work/bin/hull run --rm --memory 128m busybox sleep 20 &
+chroot $work $work/bin/hull run --rm --memory 128m busybox sh -c 'echo ready; sleep 1000' \
+  >$work/ready &
 run=$!
-vmm=
-for _ in $(seq 100); do
-  for p in /proc/[0-9]*; do
-    [[ $(readlink "$p/exe") == */hull-vmm ]] && vmm=${p#/proc/}
-  done 2>/dev/null
-  [[ -n $vmm ]] && break
+for _ in $(seq 300); do
+  [[ -s $work/ready ]] && break
   sleep 0.1
 done
-sleep 8  # Until the container sleeps.
+vmm=
+for p in /proc/[0-9]*; do
+  [[ $(readlink "$p/exe") == */hull-vmm ]] && vmm=${p#/proc/}
+done 2>/dev/null
 sed 's/^/smaps /' "/proc/$vmm/smaps"
-kill $run 2>/dev/null || true
+# hull's third interrupt kills the container.
+for _ in 1 2 3; do
+  kill -INT $run
+  sleep 0.2
+done
 wait $run || true
