@@ -34,9 +34,7 @@ std::vector<std::string> QemuCommand(const QemuOptions& options) {
       "-machine",
       "q35,usb=off,vmport=off,smbus=off,sata=off",
       "-cpu",
-      // Without AVX: QEMU 7.2 does not let the nested hypervisor see XSETBV, so that a guest's own
-      // choice of extended state is lost and its kernel finds the state's size inconsistent.
-      "EPYC-v2,+svm,+npt,-avx,-avx2,-f16c,-fma",
+      "EPYC-v2,+svm,+npt",
       "-m",
       absl::StrCat(options.memory_bytes >> 20, "M"),
   };
