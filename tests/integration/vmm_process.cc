@@ -58,8 +58,9 @@ std::string DataFile(const std::string& path) {
 }
 
 TemporaryDirectory::TemporaryDirectory() {
-  const char* base = getenv("TEST_TMPDIR");
-  path_ = absl::StrCat(base != nullptr ? base : "/tmp", "/hull-test-XXXXXX");
+  // Holds Unix sockets, so not $TEST_TMPDIR (too long for sun_path) and not /tmp, which in the
+  // emulated host is the user's, where sockets cannot be made.
+  path_ = "/dev/shm/hull-test-XXXXXX";
   if (mkdtemp(path_.data()) == nullptr) abort();
 }
 
