@@ -20,6 +20,23 @@ missing_packages() {
       sed -n 's/^installed //p' | sort -u)
 }
 
+# How long an interrupted step may take to end before it is killed.
+interrupt_patience_s=15
+
+# Ends the step of process group $1 and exits with status $2. With SIGTERM, as SIGINT is ignored by
+# all that a script started in the background of another starts itself.
+interrupted() {
+  local group=$1 status=$2 deadline=$((SECONDS + interrupt_patience_s))
+  trap '' INT TERM HUP
+  [[ -t 2 ]] && printf '\r\033[K' >&2
+  say "interrupted; ending what was begun …"
+  kill -TERM -- "-$group" 2>/dev/null
+  while kill -0 -- "-$group" 2>/dev/null && ((SECONDS < deadline)); do sleep 0.1; done
+  kill -KILL -- "-$group" 2>/dev/null
+  say "the next ./hull goes on from here"
+  exit "$status"
+}
+
 # Runs a command with its output in a log file; shows what it does, how far it is, how long it took.
 #   step LOG-NAME TEXT COMMAND...
 # `progress_of LOG` prints how far it is, in a few characters.
@@ -27,15 +44,15 @@ step() {
   local name=$1 text=$2 start=$SECONDS status shown=
   shift 2
   mkdir -p "$log"
-  # In a process group of its own, so that an interruption reaches all of it: a background job of a
-  # script would otherwise ignore SIGINT. Descriptor 9 is setup()'s lock, which a daemon that the
-  # step leaves behind (Bazel's server) must not hold.
+  # In a process group of its own, so that an interruption reaches all of it. Descriptor 9 is
+  # setup()'s lock, which a daemon that the step leaves behind (Bazel's server) must not hold.
   set -m
   "$@" >"$log/$name.log" 2>&1 </dev/null 9>&- &
   local pid=$!
   set +m
-  trap 'kill -INT -- -'"$pid"' 2>/dev/null; wait '"$pid"' 2>/dev/null
-    say "interrupted; the next ./hull goes on from here"; exit 130' INT TERM HUP
+  trap "interrupted $pid 130" INT
+  trap "interrupted $pid 143" TERM
+  trap "interrupted $pid 129" HUP
   if [[ -t 2 ]]; then
     while kill -0 "$pid" 2>/dev/null; do
       printf '\r\033[Khull: %s … %s (%d s)' "$text" "$(progress_of "$log/$name.log")" \
@@ -79,7 +96,9 @@ as_root() {
 
 apt_install() {
   export DEBIAN_FRONTEND=noninteractive
-  as_root apt-get -o DPkg::Lock::Timeout=300 update -qq &&
+  # An installation that was interrupted half way is completed first; nothing else helps dpkg then.
+  as_root dpkg --configure -a &&
+    as_root apt-get -o DPkg::Lock::Timeout=300 update -qq &&
     as_root apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$@"
 }
 
