@@ -3,6 +3,7 @@
 import argparse
 import os
 import pathlib
+import re
 import shlex
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import xml.etree.ElementTree
 REPO = pathlib.Path(__file__).resolve().parent.parent
 BAZEL = shlex.split(os.environ.get("bazel_command", "bazel"))
 HULL = REPO / ".hull" / "bin" / "hull"
+# No end-to-end script takes a third of this, even beside a compiler.
+SCRIPT_SECONDS = 1800
 TIERS = ["unit", "asan", "kvm", "e2e"]
 
 
@@ -149,8 +152,32 @@ class CountingResult(unittest.TextTestResult):
         self.passed += 1
 
 
+def run_scripts(tally, word):
+    """The end-to-end tests that are shell scripts; the last line of each is its count."""
+    for script in sorted((REPO / "tests" / "e2e").glob("*_test.sh")):
+        if word not in script.name:
+            continue
+        say(f"== e2e {script.name}")
+        with subprocess.Popen(["timeout", str(SCRIPT_SECONDS), script], stdout=subprocess.PIPE, text=True,
+                              env=dict(os.environ, HULL=str(HULL))) as process:
+            lines = []
+            for line in process.stdout:
+                say(line.rstrip("\n"))
+                lines.append(line)
+        count = re.fullmatch(r"(\d+) passed, (\d+) failed", lines[-1].strip()) if lines else None
+        if count is None:
+            tally.add(0, [f"e2e {script.name}: ended with status {process.returncode}, no count"])
+            continue
+        failed = [f"e2e {script.name}"] * int(count[2])
+        if process.returncode != 0 and not failed:
+            failed = [f"e2e {script.name}: status {process.returncode}"]
+        tally.add(int(count[1]), failed)
+
+
 def tier_e2e(tally, word):
     say("== e2e")
+    subprocess.run(BAZEL + ["build", "--noshow_progress", "//tests/e2e/..."], cwd=REPO, timeout=3600,
+                   check=True)
     sys.path.insert(0, str(REPO / "tests" / "e2e"))
     loader = unittest.TestLoader()
     if word:
@@ -162,6 +189,7 @@ def tier_e2e(tally, word):
     failed += [f"e2e {test.id()} (skipped: {why})" for test, why in result.skipped]
     failed += [f"e2e {test.id()} (unexpected success)" for test in result.unexpectedSuccesses]
     tally.add(result.passed, failed)
+    run_scripts(tally, word)
 
 
 def main():

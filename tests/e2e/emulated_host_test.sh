@@ -308,7 +308,7 @@ test_bad_setups() {
 }
 
 test_full_disk() {
-  [ "$(id -u)" = 0 ] || { echo "      skipped: needs root to mount"; return; }
+  [ "$(id -u)" = 0 ] || { fail "needs root to mount"; return; }
   mkdir -p small; mount -t tmpfs -o size=200m,mode=700 tmpfs small || return
   local small=$work/small/root
   HULL_ROOT=$small h start || fail start

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import struct
+import subprocess
 import unittest
 
 import harness
@@ -66,6 +67,33 @@ class VmmTest(harness.HullTestCase):
         result = self.vmm(self.spec(initramfs=None, console={"fd": 1}, cmdline="console=ttyS0"))
         self.assert_status(result, 67)
         self.assertIn(b"panic", result.err.lower(), str(result))
+
+    def test_vsock(self):
+        """Both directions, against the real guest kernel; vsock_peer.cc has the cases."""
+        peer = harness.REPO / ".bazel" / "bin" / "tests" / "e2e" / "vsock_peer"
+        (self.dir / "init").write_bytes(peer.read_bytes())
+        (self.dir / "init").chmod(0o755)
+        with open(self.dir / "peer.cpio", "wb") as out:
+            subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"], cwd=self.dir, input=b"init\n",
+                           stdout=out, check=True, timeout=60)
+        # Unix sockets cannot be on the file system that the emulated host shares.
+        result = self.on_host("mktemp -d /dev/shm/hull-vsock-test.XXXXXX")
+        sockets = result.out.decode().strip()
+        spec = self.spec(initramfs={"path": str(self.dir / "peer.cpio")},
+                         vsock={"guest_cid": 3, "host_socket": f"{sockets}/v"})
+        result = self.on_host(f"""
+            '{self.dir}/init' {sockets}/v & peer=$!
+            while ! [ -S {sockets}/v_2005 ] && kill -0 $peer; do sleep 0.1; done
+            timeout 300 {harness.HULL_VMM} --spec '{spec}'; status=$?
+            [ $status = 0 ] || kill $peer
+            wait $peer
+            rm -r {sockets}
+            exit $status""", timeout=330)
+        self.assert_status(result, 0)
+        lines = result.out.decode().splitlines()
+        self.assertEqual([line for line in lines if line.startswith("FAIL")], [], str(result))
+        self.assertEqual(lines[-1:], ["end"], str(result))
+        self.assertGreater(len(lines), 15, str(result))
 
     def test_version_and_unknown_fields(self):
         self.assert_refused(self.spec(version=2), "version")

@@ -39,9 +39,9 @@ interrupted() {
 
 # Runs a command with its output in a log file; shows what it does, how far it is, how long it took.
 #   step LOG-NAME TEXT COMMAND...
-# `progress_of LOG` prints how far it is, in a few characters.
+# The progress is read from the log, or from $progress_log if the command has one of its own.
 step() {
-  local name=$1 text=$2 start=$SECONDS status shown=
+  local name=$1 text=$2 start=$SECONDS status
   shift 2
   mkdir -p "$log"
   # In a process group of its own, so that an interruption reaches all of it. Descriptor 9 is
@@ -55,7 +55,7 @@ step() {
   trap "interrupted $pid 129" HUP
   if [[ -t 2 ]]; then
     while kill -0 "$pid" 2>/dev/null; do
-      printf '\r\033[Khull: %s … %s (%d s)' "$text" "$(progress_of "$log/$name.log")" \
+      printf '\r\033[Khull: %s … %s (%d s)' "$text" "$(progress_of "${progress_log:-$log/$name.log}")" \
         $((SECONDS - start)) >&2
       sleep 0.5
     done
@@ -188,7 +188,8 @@ setup() {
   fi
   install_packages "$repo/third_party/packages.txt" &&
     step binaries "building the programs" build_binaries &&
-    step kernel "building the guest kernel" build_kernel &&
+    progress_log=$prefix/cache/kernel/build.log \
+      step kernel "building the guest kernel" build_kernel &&
     step busybox "building the image busybox" build_busybox &&
     prepare_emulated_host || return 1
   mv -f "$stamp.new" "$stamp"
