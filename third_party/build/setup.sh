@@ -53,6 +53,16 @@ step() {
   trap "interrupted $pid 130" INT
   trap "interrupted $pid 143" TERM
   trap "interrupted $pid 129" HUP
+  # A step that had nothing to do says nothing.
+  local announced=
+  for _ in {1..15}; do
+    kill -0 "$pid" 2>/dev/null || break
+    sleep 0.1
+  done
+  if kill -0 "$pid" 2>/dev/null; then
+    announced=1
+    [[ -t 2 ]] || say "$text …"
+  fi
   if [[ -t 2 ]]; then
     while kill -0 "$pid" 2>/dev/null; do
       printf '\r\033[Khull: %s … %s (%d s)' "$text" "$(progress_of "${progress_log:-$log/$name.log}")" \
@@ -60,8 +70,6 @@ step() {
       sleep 0.5
     done
     printf '\r\033[K' >&2
-  else
-    say "$text …"
   fi
   wait "$pid"
   status=$?
@@ -71,7 +79,7 @@ step() {
     tail -n 15 "$log/$name.log" | sed 's/^/  | /' >&2
     return 1
   fi
-  say "$text: done in $((SECONDS - start)) s"
+  [[ -z $announced ]] || say "$text: done in $((SECONDS - start)) s"
 }
 
 # The newest progress mark in a log: Bazel's "[12 / 340]", or the number of objects that the kernel's
