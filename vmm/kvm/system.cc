@@ -26,7 +26,6 @@ constexpr Requirement kRequired[] = {
     {KVM_CAP_USER_MEMORY, "user memory regions"},
     {KVM_CAP_SET_TSS_ADDR, "a settable TSS address"},
     {KVM_CAP_EXT_CPUID, "extended CPUID"},
-    {KVM_CAP_IRQFD, "irqfd"},
     {KVM_CAP_IOEVENTFD, "ioeventfd"},
     {KVM_CAP_IMMEDIATE_EXIT, "immediate exit"},
 };

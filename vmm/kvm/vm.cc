@@ -12,13 +12,26 @@
 
 namespace hull::kvm {
 
+namespace {
+
+constexpr uint32_t kPins = KVM_IOAPIC_NUM_PINS;
+
+bool SetLevel(const UniqueFd& vm, uint32_t pin, uint32_t level) {
+  kvm_irq_level line = {};
+  line.irq = pin;
+  line.level = level;
+  return ioctl(vm.get(), KVM_IRQ_LINE, &line) == 0;
+}
+
+}  // namespace
+
 absl::Status Vm::SetTssAddress(uint64_t address) {
-  if (ioctl(fd_.get(), KVM_SET_TSS_ADDR, address) < 0) return KvmError("KVM_SET_TSS_ADDR");
+  if (ioctl(fd_->get(), KVM_SET_TSS_ADDR, address) < 0) return KvmError("KVM_SET_TSS_ADDR");
   return absl::OkStatus();
 }
 
 absl::Status Vm::CreateIrqChip() {
-  if (ioctl(fd_.get(), KVM_CREATE_IRQCHIP, 0) < 0) return KvmError("KVM_CREATE_IRQCHIP");
+  if (ioctl(fd_->get(), KVM_CREATE_IRQCHIP, 0) < 0) return KvmError("KVM_CREATE_IRQCHIP");
   return absl::OkStatus();
 }
 
@@ -30,7 +43,7 @@ absl::Status Vm::MapMemory(const GuestMemory& memory) {
     slot_region.guest_phys_addr = region.start.value;
     slot_region.memory_size = region.size;
     slot_region.userspace_addr = reinterpret_cast<uintptr_t>(region.host);
-    if (ioctl(fd_.get(), KVM_SET_USER_MEMORY_REGION, &slot_region) < 0) {
+    if (ioctl(fd_->get(), KVM_SET_USER_MEMORY_REGION, &slot_region) < 0) {
       return KvmError(absl::StrCat("give the guest ", region.size, " bytes of memory at 0x",
                                    absl::Hex(region.start.value)));
     }
@@ -39,20 +52,24 @@ absl::Status Vm::MapMemory(const GuestMemory& memory) {
 }
 
 absl::StatusOr<Vcpu> Vm::CreateVcpu(uint32_t id) {
-  UniqueFd fd(ioctl(fd_.get(), KVM_CREATE_VCPU, id));
+  UniqueFd fd(ioctl(fd_->get(), KVM_CREATE_VCPU, id));
   if (!fd) return KvmError(absl::StrCat("create vCPU ", id));
   return Vcpu::Create(std::move(fd), run_size_);
 }
 
 absl::StatusOr<std::shared_ptr<IrqLine>> Vm::CreateIrqLine(uint32_t pin) {
-  HULL_ASSIGN_OR_RETURN(EventFd event, EventFd::Create());
-  kvm_irqfd binding = {};
-  binding.fd = static_cast<uint32_t>(event.fd());
-  binding.gsi = pin;
-  if (ioctl(fd_.get(), KVM_IRQFD, &binding) < 0) {
-    return KvmError(absl::StrCat("bind interrupt line ", pin));
+  if (pin >= kPins) {
+    return absl::InvalidArgumentError(absl::StrCat("there is no interrupt line ", pin));
   }
-  return std::make_shared<IrqLine>(std::move(event));
+  // Low is what it is already: this finds out whether there is a controller.
+  if (!SetLevel(*fd_, pin, 0)) return KvmError(absl::StrCat("set interrupt line ", pin));
+  return std::make_shared<IrqLine>(fd_, pin);
+}
+
+void IrqLine::Raise() {
+  // A pin that stays high makes no further edge. Neither call can fail on a line that was created.
+  SetLevel(*vm_, pin_, 1);
+  SetLevel(*vm_, pin_, 0);
 }
 
 absl::Status Vm::AddIoEvent(Space space, uint64_t address, uint32_t size, uint64_t match,
@@ -64,7 +81,7 @@ absl::Status Vm::AddIoEvent(Space space, uint64_t address, uint32_t size, uint64
   binding.fd = event.fd();
   binding.flags = KVM_IOEVENTFD_FLAG_DATAMATCH;
   if (space == Space::kPort) binding.flags |= KVM_IOEVENTFD_FLAG_PIO;
-  if (ioctl(fd_.get(), KVM_IOEVENTFD, &binding) < 0) {
+  if (ioctl(fd_->get(), KVM_IOEVENTFD, &binding) < 0) {
     return KvmError(absl::StrCat("bind an event to writes at 0x", absl::Hex(address)));
   }
   return absl::OkStatus();

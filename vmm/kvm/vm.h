@@ -18,15 +18,21 @@
 
 namespace hull::kvm {
 
-// An interrupt line of the in-kernel controller, raised through an irqfd: one edge a call, with one
-// write and no ioctl. Any thread.
+// An interrupt line of the in-kernel controller: one edge a call, delivered when the call returns.
+// Any thread.
+//
+// Not an irqfd: the IO-APIC cannot be raised from an eventfd's wake-up, so that KVM hands each write
+// to a kernel thread (two context switches an interrupt), and a VM that has one waits for an SRCU
+// grace period when it ends.
 class IrqLine : public Interrupt {
  public:
-  explicit IrqLine(EventFd event) : event_(std::move(event)) {}
-  void Raise() override { event_.Signal(); }
+  // `pin` of the VM `vm`, which exists as long as one of its lines does.
+  IrqLine(std::shared_ptr<const UniqueFd> vm, uint32_t pin) : vm_(std::move(vm)), pin_(pin) {}
+  void Raise() override;
 
  private:
-  const EventFd event_;
+  const std::shared_ptr<const UniqueFd> vm_;
+  const uint32_t pin_;
 };
 
 // Linux kernel documentation, virt/kvm/api.rst, "VM ioctls". All ioctls are made by the process
@@ -50,7 +56,7 @@ class Vm {
   // `id` is the vCPU's APIC id. vCPU 0 starts running, the others wait for INIT and SIPI.
   absl::StatusOr<Vcpu> CreateVcpu(uint32_t id);
 
-  // A new edge-triggered line on IO-APIC pin `pin`.
+  // A new edge-triggered line on IO-APIC pin `pin` (0 to 23). After CreateIrqChip.
   absl::StatusOr<std::shared_ptr<IrqLine>> CreateIrqLine(uint32_t pin);
 
   // Where a guest's write wakes an event instead of leaving to the VMM.
@@ -63,9 +69,10 @@ class Vm {
 
  private:
   friend class System;
-  Vm(UniqueFd fd, size_t run_size) : fd_(std::move(fd)), run_size_(run_size) {}
+  Vm(UniqueFd fd, size_t run_size)
+      : fd_(std::make_shared<const UniqueFd>(std::move(fd))), run_size_(run_size) {}
 
-  UniqueFd fd_;
+  std::shared_ptr<const UniqueFd> fd_;
   size_t run_size_;
 };
 
