@@ -24,6 +24,9 @@ class Bus {
   // kInvalidArgument for an empty or wrapping range, kAlreadyExists for one that overlaps another.
   absl::Status Insert(uint64_t base, uint64_t size, std::shared_ptr<BusDevice> device);
 
+  // Lets go of all devices, once no vCPU runs.
+  void Clear() { entries_.clear(); }
+
   // Whether a device took the access. If none did, a read is filled with 0xff (a floating bus).
   // An access that starts in one device and ends outside it reaches no device.
   bool Read(uint64_t address, std::span<uint8_t> data) const;

@@ -21,6 +21,7 @@
 
 DEFINE_string(spec, "", "the machine specification, a JSON file (vmm/machine/SPEC.md)");
 DEFINE_int32(spec_fd, -1, "the same as an inherited descriptor");
+DEFINE_int32(report_fd, -1, "where to say that the machine is over, an inherited descriptor");
 DECLARE_bool(help);
 DECLARE_bool(version);
 
@@ -45,12 +46,13 @@ enum ExitStatus {
 };
 
 constexpr char kHelp[] =
-    "usage: hull-vmm --spec FILE | --spec_fd N\n"
+    "usage: hull-vmm --spec FILE | --spec_fd N [--report_fd N]\n"
     "\n"
     "Runs one virtual machine, described by a JSON specification, until it ends.\n"
     "\n"
     "  --spec FILE    the specification (vmm/machine/SPEC.md)\n"
     "  --spec_fd N    the same, read from inherited descriptor N\n"
+    "  --report_fd N  when the machine is over, write the exit status to descriptor N\n"
     "  --version      print the version\n"
     "  --help         print this\n"
     "\n"
@@ -125,6 +127,14 @@ int Report(const Ending& ending) {
   return kExitHostError;
 }
 
+// Tells who asked for it that the machine is over, with the status that this process exits with.
+// The kernel takes its time to dissolve a VM, and nobody has to wait for that.
+void TellStatus(int status) {
+  if (FLAGS_report_fd < 0) return;
+  // Nobody has to listen, either.
+  (void)WriteFull(FLAGS_report_fd, absl::StrCat(status, "\n"));
+}
+
 int Main(int argc, char** argv) {
   // Each further arena would cost every thread that allocates a heap of its own.
   mallopt(M_ARENA_MAX, 1);
@@ -161,12 +171,14 @@ int Main(int argc, char** argv) {
   }
   const Ending ending = (*machine)->Run();
   const int stop_signal = (*machine)->stop_signal();
-  machine->reset();
   if (ending.kind == Ending::Kind::kStopped) {
     Say(absl::StrCat("stopped by signal ", stop_signal));
     DieOf(stop_signal);
   }
-  return Report(ending);
+  const int status = Report(ending);
+  TellStatus(status);
+  // At once: what the machine still has, the kernel takes back faster than destructors.
+  _exit(status);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "guest-agent/protocol/agent.pb.h"
 #include "guest-agent/protocol/framing.h"
@@ -94,15 +95,26 @@ void SendExited(const UniqueFd& control, uint32_t code) {
 
 void AwaitShutdown(const UniqueFd& control) {
   while (const std::optional<agent::HostMessage> message = Receive(control)) {
-    if (message->has_shutdown()) _exit(0);
+    if (message->has_shutdown()) return;
   }
   Unexpected("no shutdown");
+}
+
+// As hull-vmm does when its machine is over, which the process then outlives.
+[[noreturn]] void ReportAndStay(absl::string_view status) {
+  constexpr int kReportFd = 3;
+  WriteFull(kReportFd, status).IgnoreError();
+  while (true) pause();
 }
 
 [[noreturn]] void Guest(const std::string& scenario) {
   if (scenario == "panic") {
     WriteFull(STDERR_FILENO, "hull-vmm: the guest said \x1b[1mboo\n").IgnoreError();
     _exit(67);
+  }
+  if (scenario == "reported-panic") {
+    WriteFull(STDERR_FILENO, "hull-vmm: the guest said boo\n").IgnoreError();
+    ReportAndStay("67\n");
   }
   if (scenario == "silent") pause();
 
@@ -123,6 +135,7 @@ void AwaitShutdown(const UniqueFd& control) {
     message.mutable_start_failed()->set_message("not found: \x1b[2J");
     Send(control, message);
     AwaitShutdown(control);
+    _exit(0);
   }
   if (scenario == "second-control") {
     const UniqueFd second = Connect();
@@ -139,8 +152,8 @@ void AwaitShutdown(const UniqueFd& control) {
     if (read(garbage.get(), &byte, 1) > 0) Unexpected("garbage was answered");
   }
 
-  const UniqueFd stdio = ConnectStream(false, token);
-  const UniqueFd standard_error = ConnectStream(true, token);
+  UniqueFd stdio = ConnectStream(false, token);
+  UniqueFd standard_error = ConnectStream(true, token);
   if (scenario == "early-exit") SendExited(control, 0), pause();
   SendStarted(control);
   if (scenario == "long-frame") WriteFull(control.get(), "\xff\xff\xff\x7f").IgnoreError(), pause();
@@ -149,7 +162,7 @@ void AwaitShutdown(const UniqueFd& control) {
   if (scenario == "crash") raise(SIGKILL);
   if (scenario == "endless-output") SendExited(control, 0), pause();
   if (scenario == "poweroff") _exit(0);
-  if (scenario == "cat" || scenario == "stranger") {
+  if (scenario == "cat" || scenario == "stranger" || scenario == "dawdler") {
     char buffer[70000];
     ssize_t n;
     while ((n = read(stdio.get(), buffer, sizeof(buffer))) > 0) {
@@ -178,13 +191,17 @@ void AwaitShutdown(const UniqueFd& control) {
   shutdown(standard_error.get(), SHUT_WR);
   SendExited(control, code);
   AwaitShutdown(control);
-  _exit(0);
+  if (scenario != "dawdler") _exit(0);
+  stdio.Reset();
+  standard_error.Reset();
+  control.Reset();
+  ReportAndStay("0\n");
 }
 
 }  // namespace
 }  // namespace hull::container
 
-// fake_vmm SCENARIO --spec=PATH
+// fake_vmm SCENARIO --spec=PATH. The script that runs it drops the rest of what hull-vmm is given.
 int main(int argc, char** argv) {
   using namespace hull;
   if (argc != 3) container::Unexpected("arguments");

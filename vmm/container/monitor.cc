@@ -25,6 +25,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "guest-agent/protocol/framing.h"
 #include "vmm/base/file_io.h"
@@ -186,6 +187,10 @@ class Monitor : public AttachSocket::Handler {
     HULL_ASSIGN_OR_RETURN(const UniqueFd initramfs,
                           UniqueFd::Open(options_.files.initramfs, O_RDONLY));
     HULL_ASSIGN_OR_RETURN(const UniqueFd root, UniqueFd::Open(config_.root_image, O_RDONLY));
+    HULL_ASSIGN_OR_RETURN(Pipe report, MakePipe());
+    report_ = std::move(report.read);
+    HULL_ASSIGN_OR_RETURN(report_watch_,
+                          loop_->AddFd(report_.get(), EPOLLIN, [this](uint32_t) { ReadReport(); }));
     HULL_ASSIGN_OR_RETURN(Pipe last_words, MakePipe());
     last_words_ = std::move(last_words.read);
     HULL_ASSIGN_OR_RETURN(last_words_watch_, loop_->AddFd(last_words_.get(), EPOLLIN,
@@ -193,9 +198,12 @@ class Monitor : public AttachSocket::Handler {
 
     SpawnOptions spawn;
     spawn.program = options_.files.vmm;
-    // 0 and 1 are /dev/null; the numbers after 2 are those of MachineDescriptors.
-    spawn.fds = {-1, -1, last_words.write.get(), kernel.get(), initramfs.get(), root.get()};
-    MachineDescriptors descriptors = {.kernel = 3, .initramfs = 4, .root = 5, .console = -1};
+    // 0 and 1 are /dev/null; 3 is for --report_fd, the numbers after it are those of
+    // MachineDescriptors.
+    spawn.fds = {
+        -1,        -1, last_words.write.get(), report.write.get(), kernel.get(), initramfs.get(),
+        root.get()};
+    MachineDescriptors descriptors = {.kernel = 4, .initramfs = 5, .root = 6, .console = -1};
     Pipe console;
     if (config_.console) {
       HULL_ASSIGN_OR_RETURN(console, MakePipe());
@@ -212,7 +220,7 @@ class Monitor : public AttachSocket::Handler {
                             UniqueFd::Open(spec_path, O_WRONLY | O_CREAT | O_EXCL, 0600));
       HULL_RETURN_IF_ERROR(WriteFull(file.get(), spec));
     }
-    spawn.argv = {"hull-vmm", absl::StrCat("--spec=", spec_path)};
+    spawn.argv = {"hull-vmm", absl::StrCat("--spec=", spec_path), "--report_fd=3"};
     // Neither outlives the other: the VMM is killed with its monitor, and the monitor waits for it.
     spawn.parent_death_signal = SIGKILL;
     HULL_ASSIGN_OR_RETURN(vmm_pid_, Spawn(spawn));
@@ -295,12 +303,36 @@ class Monitor : public AttachSocket::Handler {
   }
 
   void OnVmmEnd() {
-    loop_->RemoveFd(vmm_watch_);
     while (waitpid(vmm_pid_, &vmm_status_, 0) < 0 && errno == EINTR) {
     }
+    OnMachineEnd();
+  }
+
+  // The VMM says with which status it will exit before it does: the machine is over, and what the
+  // kernel still has to free concerns nobody. A VMM that dies before that is OnVmmEnd's.
+  void ReadReport() {
+    char text[8];
+    const ssize_t n = read(report_.get(), text, sizeof(text));
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    loop_->RemoveFd(report_watch_);
+    report_.Reset();
+    int status;
+    if (n <= 0 || vmm_ended_ ||
+        !absl::SimpleAtoi(absl::string_view(text, static_cast<size_t>(n)), &status)) {
+      return;
+    }
+    vmm_status_ = W_EXITCODE(status, 0);
+    OnMachineEnd();
+  }
+
+  void OnMachineEnd() {
     vmm_ended_ = true;
+    loop_->RemoveFd(vmm_watch_);
     ClearDeadline();
-    // What it sent is still in the sockets and pipes, and ends there.
+    // What it sent is still in the sockets and pipes, and ends there; but its standard error, which
+    // stays open until the process is gone, holds all that will ever come.
+    while (ReadLastWords()) {
+    }
     while (listener_.valid() && AcceptConnection()) {
     }
     StopListening();
@@ -311,7 +343,7 @@ class Monitor : public AttachSocket::Handler {
   void MaybeStop() {
     if (!vmm_ended_ || !greetings_.empty() || control_.valid()) return;
     if ((stdio_.connected && !stdio_.ended) || (stderr_.connected && !stderr_.ended)) return;
-    if (console_.valid() || last_words_.valid()) return;
+    if (console_.valid()) return;
     if (client_->open() && !client_->sendable()) return;
     loop_->Stop();
   }
@@ -721,18 +753,22 @@ class Monitor : public AttachSocket::Handler {
     if (!client_->sendable()) UpdateStreams();
   }
 
-  void ReadLastWords() {
+  // Takes a piece of the VMM's standard error; whether there was one.
+  bool ReadLastWords() {
+    if (!last_words_.valid()) return false;
     const ssize_t n = read(last_words_.get(), buffer_.get(), kMaxAttachPayload);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (n < 0 && errno == EINTR) return true;
+    if (n < 0 && errno == EAGAIN) return false;
     if (n <= 0) {
       loop_->RemoveFd(last_words_watch_);
       last_words_.Reset();
-      return MaybeStop();
+      return false;
     }
     last_words_text_.append(buffer_.get(), static_cast<size_t>(n));
     if (last_words_text_.size() > kMaxLastWords) {
       last_words_text_.erase(0, last_words_text_.size() - kMaxLastWords);
     }
+    return true;
   }
 
   MonitorOptions options_;
@@ -752,6 +788,8 @@ class Monitor : public AttachSocket::Handler {
   bool vmm_ended_ = false;
   int vmm_status_ = 0;
   bool killed_ = false;  // by this monitor
+  UniqueFd report_;
+  EventLoop::Id report_watch_ = 0;
   UniqueFd last_words_;
   EventLoop::Id last_words_watch_ = 0;
   std::string last_words_text_;

@@ -143,6 +143,24 @@ class MonitorTest : public testing::Test {
   std::string base_;
   StorePaths paths_;
   std::unique_ptr<ContainerStore> store_;
+  // The VMM's process, once the container runs.
+  pid_t AwaitVmm() {
+    const std::string state_path = paths_.root + "/containers/" + config_.id + "/state.json";
+    for (int i = 0; i < 600 && access(state_path.c_str(), F_OK) != 0; ++i) usleep(100000);
+    const absl::StatusOr<std::string> state = ReadFile(state_path, kMaxConfigBytes);
+    return state.ok() ? ParseState(*state)->vmm_pid : 0;
+  }
+
+  static void ExpectGone(pid_t vmm) {
+    // A zombie until whoever inherited it has looked; it runs no more.
+    for (int i = 0; i < 600; ++i) {
+      const absl::StatusOr<std::string> stat = ReadFile(absl::StrCat("/proc/", vmm, "/stat"), 4096);
+      if (!stat.ok() || stat->find(") Z ") != std::string::npos) return;
+      usleep(100000);
+    }
+    FAIL() << "the VMM outlives its monitor";
+  }
+
   Config config_;
   pid_t monitor_ = 0;
   UniqueFd client_;
@@ -267,6 +285,7 @@ TEST_F(MonitorTest, TheEndOfTheMachineIsNotThatOfTheProcess) {
       {"crash", "was killed by signal 9"},
       {"poweroff", "powered off from inside"},
       {"panic", "panic of its kernel (hull run --console shows it): the guest said \\x1b[1mboo"},
+      {"reported-panic", "panic of its kernel (hull run --console shows it): the guest said boo"},
   };
   for (const auto& [scenario, says] : kEnds) {
     SCOPED_TRACE(scenario);
@@ -321,24 +340,31 @@ TEST_F(MonitorTest, AMissingFileIsNamed) {
 TEST_F(MonitorTest, TheMachineDiesWithItsMonitor) {
   Start("stubborn", /*remove=*/true);
   ASSERT_EQ(Receive()->type, AttachType::kHello);
-  // Once the state is written, the VMM runs.
-  const std::string state_path = paths_.root + "/containers/" + config_.id + "/state.json";
-  for (int i = 0; i < 600 && access(state_path.c_str(), F_OK) != 0; ++i) usleep(100000);
-  const pid_t vmm = ParseState(*ReadFile(state_path, kMaxConfigBytes))->vmm_pid;
+  const pid_t vmm = AwaitVmm();
+  ASSERT_GT(vmm, 0);
   ASSERT_EQ(kill(vmm, 0), 0);
   kill(monitor_, SIGKILL);
   waitpid(monitor_, nullptr, 0);
   monitor_ = 0;
   EXPECT_FALSE(Receive().has_value());
   EXPECT_TRUE(store_->CollectDead().ok());
-  EXPECT_NE(access(state_path.c_str(), F_OK), 0);
-  // A zombie until whoever inherited it has looked; it runs no more.
-  for (int i = 0; i < 600; ++i) {
-    const absl::StatusOr<std::string> stat = ReadFile(absl::StrCat("/proc/", vmm, "/stat"), 4096);
-    if (!stat.ok() || stat->find(") Z ") != std::string::npos) return;
-    usleep(100000);
-  }
-  FAIL() << "the VMM outlives its monitor";
+  ExpectGone(vmm);
+}
+
+TEST_F(MonitorTest, NobodyWaitsForTheProcessOfAMachineThatIsOver) {
+  Start("dawdler");
+  const pid_t vmm = AwaitVmm();
+  ASSERT_GT(vmm, 0);
+  Send({.type = AttachType::kStdin, .data = "hello\n"});
+  Send({.type = AttachType::kStdinEnd});
+  const AttachFrame last = Finish();
+  EXPECT_EQ(last.type, AttachType::kExited);
+  EXPECT_EQ(last.number, 7u);
+  EXPECT_EQ(output_[AttachType::kStandardOutput], "hello\n");
+  EXPECT_EQ(output_[AttachType::kStandardError], "done\n");
+  ExpectNothingLeft();
+  // One that would not go by itself is not left behind.
+  ExpectGone(vmm);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "vmm/machine/machine.h"
 
 #include <fcntl.h>
+#include <glog/logging.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
@@ -36,10 +37,10 @@ namespace {
 
 // How long a reader of the console may hold up the end of the machine.
 constexpr absl::Duration kConsoleDrain = absl::Seconds(1);
-// The same for readers of guest sockets: when the machine was told to stop, and how often that is
-// looked at when it ended by itself.
+// The same for readers of guest sockets: when the machine ended by itself, and when it was told to
+// stop.
+constexpr absl::Duration kSocketDrain = absl::Seconds(5);
 constexpr absl::Duration kStoppedDrain = absl::Milliseconds(100);
-constexpr absl::Duration kDrainSlice = absl::Milliseconds(250);
 // IO-APIC pins above the serial port's are the virtio devices'.
 static_assert(kMaxBlockDevices + 2 == x86_64::kMaxVirtioDevices);
 
@@ -333,16 +334,22 @@ Ending Machine::Run() {
 
 void Machine::FinishDevices() {
   // What the guest sent last belongs to whoever reads at the other end, at that reader's pace: wait
-  // for it, but for a signal too.
-  const bool was_stopped = stop_signal_ != 0;
+  // for it, but not for ever, and for a signal too.
   if (vsock_ != nullptr) {
-    while (!vsock_->Drain(was_stopped ? kStoppedDrain : kDrainSlice) && !was_stopped) {
-      OnSignal();
-      if (stop_signal_ != 0) break;
+    const absl::Duration limit = stop_signal_ != 0 ? kStoppedDrain : kSocketDrain;
+    if (!vsock_->Drain(limit, signals_.get())) {
+      LOG(WARNING) << "vsock: what the guest sent last is lost: its readers did not take it";
     }
   }
   for (const auto& transport : transports_) transport->ResetDevice();
   if (console_ != nullptr) console_->Drain(kConsoleDrain);
+  // With the devices their sockets and files are closed, from which the other ends learn that there
+  // is no more.
+  mmio_.Clear();
+  ports_.Clear();
+  transports_.clear();
+  vsock_.reset();
+  console_.reset();
 }
 
 }  // namespace hull::machine

@@ -43,9 +43,10 @@ class Machine {
   Machine& operator=(const Machine&) = delete;
   ~Machine();
 
-  // Runs it to its end, once. When it returns, no vCPU runs, and everything that the guest had
-  // handed over has reached the host. A kStopped ending is SIGTERM's or SIGINT's; see
-  // stop_signal().
+  // Runs it to its end, once. When it returns, no vCPU runs, everything that the guest had handed
+  // over has reached the host (but what readers of its sockets did not take within 5 s), and all
+  // that others can see of the devices is closed or removed: what is left is memory and the VM,
+  // which need nobody. A kStopped ending is SIGTERM's or SIGINT's; see stop_signal().
   Ending Run();
 
   // Which signal stopped it, or 0.
@@ -67,7 +68,7 @@ class Machine {
   // The first ending counts. Any thread.
   void End(Ending ending);
   void OnSignal();
-  // Once no vCPU runs: lets the devices finish what the guest left them.
+  // Once no vCPU runs: lets the devices finish what the guest left them, and ends them.
   void FinishDevices();
 
   // Members are destroyed from the last to the first: the vCPUs, then the devices, then what both

@@ -340,12 +340,12 @@ bool Device::PumpOnce() {
   return more;
 }
 
-bool Device::Drain(absl::Duration limit) {
+bool Device::Drain(absl::Duration limit, int stop) {
   // Ends, as nothing adds to the transmit queue any more, and the receive queue runs out of
   // buffers.
   while (PumpOnce()) {
   }
-  return muxer_->Drain(limit);
+  return muxer_->Drain(limit, stop);
 }
 
 }  // namespace hull::vsock

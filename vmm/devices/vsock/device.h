@@ -64,10 +64,11 @@ class Device : public virtio::Device, private BackendObserver {
   ~Device() override;
 
   // For the end of the machine, after the vCPUs stopped: takes what the guest had queued for
-  // transmission, and waits up to `limit` until the host's sockets have taken everything that the
-  // guest ever sent (what they took is safe from the end of this process). Returns whether nothing
-  // is left. Blocks; loop's thread only, or any once Run() returned.
-  bool Drain(absl::Duration limit);
+  // transmission, and waits until the host's sockets have taken everything that the guest ever sent
+  // (what they took is safe from the end of this process), but no longer than `limit`, nor than
+  // until the descriptor `stop` is readable. Returns whether nothing is left. Blocks; loop's thread
+  // only, or any once Run() returned.
+  bool Drain(absl::Duration limit, int stop);
 
   // virtio::Device:
   uint32_t type() const override;

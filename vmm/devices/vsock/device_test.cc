@@ -995,7 +995,9 @@ TEST_F(DeviceTest, DrainDeliversWhatTheGuestLeft) {
     ASSERT_TRUE(guest_->Send(kOpReadWrite, kGuestPort, kPort, PatternAt(i * 64000, 64000)));
   }
   // The loop has not seen any of it, and nobody reads.
-  EXPECT_FALSE(device_->Drain(absl::Milliseconds(20)));
+  const absl::StatusOr<EventFd> stop = EventFd::Create();
+  ASSERT_TRUE(stop.ok());
+  EXPECT_FALSE(device_->Drain(absl::Milliseconds(20), stop->fd()));
   std::string all;
   std::thread reader([&] {
     while (all.size() < 256000) {
@@ -1003,9 +1005,24 @@ TEST_F(DeviceTest, DrainDeliversWhatTheGuestLeft) {
       absl::SleepFor(absl::Milliseconds(1));
     }
   });
-  EXPECT_TRUE(device_->Drain(absl::Seconds(20)));
+  EXPECT_TRUE(device_->Drain(absl::Seconds(20), stop->fd()));
   reader.join();
   EXPECT_EQ(all, PatternAt(0, 256000));
+}
+
+TEST_F(DeviceTest, DrainEndsWhenItIsToldTo) {
+  Start();
+  const UniqueFd listener = Listen(kPort);
+  const UniqueFd host = GuestConnects(listener);
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_TRUE(guest_->Send(kOpReadWrite, kGuestPort, kPort, PatternAt(i * 64000, 64000)));
+  }
+  const absl::StatusOr<EventFd> stop = EventFd::Create();
+  ASSERT_TRUE(stop.ok());
+  stop->Signal();
+  const absl::Time start = absl::Now();
+  EXPECT_FALSE(device_->Drain(absl::Hours(1), stop->fd()));
+  EXPECT_LT(absl::Now() - start, absl::Minutes(5));
 }
 
 TEST_F(DeviceTest, ResetFromAnotherThreadWhileTheLoopRuns) {

@@ -562,7 +562,7 @@ void Muxer::OnTimeout(Endpoint& endpoint) {
 
 // --- Draining.
 
-bool Muxer::Drain(absl::Duration limit) {
+bool Muxer::Drain(absl::Duration limit, int stop) {
   const absl::Time deadline = MonotonicNow() + limit;
   while (true) {
     std::vector<Endpoint*> waiting;
@@ -575,13 +575,15 @@ bool Muxer::Drain(absl::Duration limit) {
       }
     }
     if (waiting.empty()) return true;
+    pollers.push_back({.fd = stop, .events = POLLIN, .revents = 0});
     const absl::Duration left = deadline - MonotonicNow();
     if (left <= absl::ZeroDuration()) return false;
     const int count = poll(pollers.data(), pollers.size(),
                            static_cast<int>(absl::ToInt64Milliseconds(
                                std::min(left + absl::Milliseconds(1), absl::Hours(1)))));
     if (count < 0 && errno != EINTR) return false;
-    for (size_t i = 0; count > 0 && i < pollers.size(); ++i) {
+    if (count > 0 && pollers.back().revents != 0) return false;
+    for (size_t i = 0; count > 0 && i < waiting.size(); ++i) {
       if (pollers[i].revents == 0) continue;
       Flush(*waiting[i]);
       Settle(*waiting[i]);

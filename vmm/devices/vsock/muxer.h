@@ -55,9 +55,9 @@ class Muxer : public Backend {
   bool HasPacket() const override;
   std::optional<Header> TakePacket(const GuestRoom& room) override;
 
-  // Blocks until the host's sockets have taken all that is buffered for them, at most for `limit`.
-  // Returns whether nothing is left.
-  bool Drain(absl::Duration limit);
+  // Blocks until the host's sockets have taken all that is buffered for them, at most for `limit`
+  // and until the descriptor `stop` is readable. Returns whether nothing is left.
+  bool Drain(absl::Duration limit, int stop);
 
   // Everything that counts against Limits::max_connections.
   size_t connection_count() const { return resting_.size() + ready_.size(); }
