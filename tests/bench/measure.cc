@@ -68,6 +68,10 @@ std::vector<Candidate> ReadCandidates() {
   return candidates;
 }
 
+// What a run left the kernel to do (the end of a VM's memory, say) must not be counted as part of
+// the next.
+void LetTheKernelFinish() { usleep(300'000); }
+
 void RunOnce(const Candidate& candidate, const posix_spawn_file_actions_t& actions) {
   std::vector<char*> argv;
   for (const std::string& argument : candidate.argv) {
@@ -112,7 +116,10 @@ int main(int argc, char** argv) {
   // Not the terminal's or the session's pipe: its reader's instructions would be counted.
   posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
   for (int round = 0; round < rounds; ++round) {
-    for (const Candidate& candidate : candidates) RunOnce(candidate, actions);
+    for (const Candidate& candidate : candidates) {
+      LetTheKernelFinish();
+      RunOnce(candidate, actions);
+    }
   }
   return 0;
 }
