@@ -238,7 +238,19 @@ class AgentTest : public ::testing::Test {
   }
 
   Fd Accept(Hello* hello) {
-    if (!WaitFor(listener_.get(), POLLIN)) return Fd();
+    // In short turns, to notice that the agent's namespaces could not be made.
+    const Clock::time_point end = Clock::now() + kPatience;
+    pollfd waiting = {listener_.get(), POLLIN, 0};
+    while (poll(&waiting, 1, 100) == 0) {
+      siginfo_t ended = {};
+      if (Clock::now() > end) return Fd();
+      if (waitid(P_PID, agent_, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+          ended.si_pid == agent_) {
+        ADD_FAILURE() << "the agent did not start or ended at once (status " << ended.si_status
+                      << "; 97 to 99: see RunAgent)";
+        return Fd();
+      }
+    }
     Fd fd(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
     uint8_t buffer[kMaxHelloBytes];
     FrameDecoder decoder(buffer);

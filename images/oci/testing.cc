@@ -96,6 +96,10 @@ std::string Compress(absl::string_view data, absl::string_view filter) {
   archive* const writer = archive_write_new();
   CHECK_EQ(archive_write_set_format_raw(writer), ARCHIVE_OK);
   CHECK_EQ(archive_write_add_filter_by_name(writer, std::string(filter).c_str()), ARCHIVE_OK);
+  // The same bytes at any time, so that the same layer has the same digest.
+  if (filter == "gzip") {
+    CHECK_EQ(archive_write_set_filter_option(writer, "gzip", "timestamp", nullptr), ARCHIVE_OK);
+  }
   std::string out(data.size() * 2 + 4096, '\0');
   size_t used = 0;
   CHECK_EQ(archive_write_open_memory(writer, out.data(), out.size(), &used), ARCHIVE_OK);
