@@ -21,9 +21,9 @@ namespace hull::kvm {
 // An interrupt line of the in-kernel controller: one edge a call, delivered when the call returns.
 // Any thread.
 //
-// Not an irqfd: the IO-APIC cannot be raised from an eventfd's wake-up, so that KVM hands each write
-// to a kernel thread (two context switches an interrupt), and a VM that has one waits for an SRCU
-// grace period when it ends.
+// Not an irqfd: the IO-APIC cannot be raised from an eventfd's wake-up, so that KVM hands each
+// write to a kernel thread (two context switches an interrupt), and a VM that has one waits for an
+// SRCU grace period when it ends.
 class IrqLine : public Interrupt {
  public:
   // `pin` of the VM `vm`, which exists as long as one of its lines does.
