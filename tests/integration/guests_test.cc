@@ -41,6 +41,16 @@ class GuestsTest : public testing::Test {
     EXPECT_FALSE(result.timed_out) << result.err;
     return result;
   }
+  VmmProcess::Result RunFirmware(const std::string& file) {
+    const std::string path = directory_.Path("machine.json");
+    std::ofstream(path) << absl::StrCat(
+        R"({"version":1,"machine":"micro","memory_bytes":33554432,"vcpus":1,"firmware":{"path":")",
+        file, "\"}}");
+    VmmProcess vmm({"--spec", path});
+    VmmProcess::Result result = vmm.Wait(kTimeout);
+    EXPECT_FALSE(result.timed_out) << result.err;
+    return result;
+  }
   // One device of each kind.
   std::string AllDevices() {
     std::ofstream(directory_.Path("disk")) << std::string(1 << 20, 'd');
@@ -74,6 +84,25 @@ TEST_F(GuestsTest, OtherEndingsHaveTheirOwnStatusAndLine) {
     const auto result = Run(c.guest);
     EXPECT_EQ(result.status, c.status) << c.guest;
     EXPECT_EQ(result.err, c.line) << c.guest;
+  }
+}
+
+TEST_F(GuestsTest, FirmwareStartsInRealMode) {
+  for (const char* guest : {"firmware_exit", "firmware"}) {
+    const auto result =
+        RunFirmware(DataFile(absl::StrCat("tests/integration/guests/", guest, ".elf")));
+    EXPECT_EQ(result.status, 0) << guest << ": " << result.err;
+    EXPECT_THAT(result.err, IsEmpty()) << guest;
+  }
+}
+
+TEST_F(GuestsTest, FirmwareOfAWrongSizeIsRefused) {
+  const std::string path = directory_.Path("firmware");
+  for (const size_t size : {0, 1000, (256 << 10) + 4096}) {
+    std::ofstream(path) << std::string(size, '\xf4');
+    const auto result = RunFirmware(path);
+    EXPECT_EQ(result.status, 64) << size;
+    EXPECT_THAT(result.err, HasSubstr("not a file of whole pages")) << size;
   }
 }
 

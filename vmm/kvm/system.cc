@@ -24,6 +24,7 @@ struct Requirement {
 constexpr Requirement kRequired[] = {
     {KVM_CAP_IRQCHIP, "an in-kernel interrupt controller"},
     {KVM_CAP_USER_MEMORY, "user memory regions"},
+    {KVM_CAP_READONLY_MEM, "read-only memory"},
     {KVM_CAP_SET_TSS_ADDR, "a settable TSS address"},
     {KVM_CAP_EXT_CPUID, "extended CPUID"},
     {KVM_CAP_IOEVENTFD, "ioeventfd"},

@@ -51,6 +51,20 @@ absl::Status Vm::MapMemory(const GuestMemory& memory) {
   return absl::OkStatus();
 }
 
+absl::Status Vm::MapReadOnly(uint32_t slot, uint64_t address, std::span<const uint8_t> memory) {
+  kvm_userspace_memory_region region = {};
+  region.slot = slot;
+  region.flags = KVM_MEM_READONLY;
+  region.guest_phys_addr = address;
+  region.memory_size = memory.size();
+  region.userspace_addr = reinterpret_cast<uintptr_t>(memory.data());
+  if (ioctl(fd_->get(), KVM_SET_USER_MEMORY_REGION, &region) < 0) {
+    return KvmError(absl::StrCat("show the guest ", memory.size(), " bytes of firmware at 0x",
+                                 absl::Hex(address)));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Vcpu> Vm::CreateVcpu(uint32_t id) {
   UniqueFd fd(ioctl(fd_->get(), KVM_CREATE_VCPU, id));
   if (!fd) return KvmError(absl::StrCat("create vCPU ", id));

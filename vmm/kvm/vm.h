@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -52,6 +53,11 @@ class Vm {
 
   // Makes each region of `memory` guest RAM, one slot a region. `memory` must outlive the VM.
   absl::Status MapMemory(const GuestMemory& memory);
+
+  // Shows the guest `memory` (whole pages, which must outlive the VM) at `address`. Its writes
+  // there leave to the VMM. `slot` is one that MapMemory did not use, which takes one a region from
+  // 0 on.
+  absl::Status MapReadOnly(uint32_t slot, uint64_t address, std::span<const uint8_t> memory);
 
   // `id` is the vCPU's APIC id. vCPU 0 starts running, the others wait for INIT and SIPI.
   absl::StatusOr<Vcpu> CreateVcpu(uint32_t id);

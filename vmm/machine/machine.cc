@@ -4,13 +4,16 @@
 #include <glog/logging.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -41,6 +44,8 @@ constexpr absl::Duration kConsoleDrain = absl::Seconds(1);
 // stop.
 constexpr absl::Duration kSocketDrain = absl::Seconds(5);
 constexpr absl::Duration kStoppedDrain = absl::Milliseconds(100);
+// How much of the firmware's end is below 1 MiB as well: a PC's segments 0xe000 and 0xf000.
+constexpr uint64_t kLowFirmwareSize = uint64_t{128} << 10;
 // IO-APIC pins above the serial port's are the virtio devices'.
 static_assert(kMaxBlockDevices + 2 == x86_64::kMaxVirtioDevices);
 
@@ -106,7 +111,15 @@ absl::StatusOr<std::unique_ptr<Machine>> Machine::Create(const MachineSpec& spec
   HULL_RETURN_IF_ERROR(machine->AddPowerPorts());
   if (spec.console.has_value()) HULL_RETURN_IF_ERROR(machine->AddConsole(*spec.console));
   HULL_RETURN_IF_ERROR(machine->AddDevices(spec));
-  HULL_ASSIGN_OR_RETURN(const uint64_t entry, machine->LoadGuest(spec));
+  std::optional<uint64_t> entry;
+  if (spec.firmware.has_value()) {
+    const absl::Status loaded = machine->LoadFirmware(*spec.firmware);
+    if (!loaded.ok()) {
+      return Annotate(loaded, absl::StrCat("firmware ", Describe(*spec.firmware)));
+    }
+  } else {
+    HULL_ASSIGN_OR_RETURN(entry, machine->LoadGuest(spec));
+  }
   HULL_RETURN_IF_ERROR(machine->CreateVcpus(system, spec.vcpus, entry));
   return machine;
 }
@@ -283,15 +296,44 @@ absl::StatusOr<uint64_t> Machine::LoadGuest(const MachineSpec& spec) {
   return kernel->entry;
 }
 
-absl::Status Machine::CreateVcpus(const kvm::System& system, uint32_t count, uint64_t entry) {
+absl::Status Machine::LoadFirmware(const FileRef& file) {
+  HULL_ASSIGN_OR_RETURN(const UniqueFd fd, OpenFileRef(file, O_RDONLY));
+  struct stat info;
+  if (fstat(fd.get(), &info) != 0) return PosixError("fstat");
+  const auto size = static_cast<uint64_t>(info.st_size);
+  if (!S_ISREG(info.st_mode) || size == 0 || size > kMaxFirmwareSize ||
+      size % kMemoryGranularity != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("not a file of whole pages and of at most ", kMaxFirmwareSize, " bytes"));
+  }
+  HULL_ASSIGN_OR_RETURN(firmware_, ScopedMmap::Map(size, PROT_READ, MAP_PRIVATE, fd.get()));
+  HULL_RETURN_IF_ERROR(vm_->MapReadOnly(static_cast<uint32_t>(memory_->regions().size()),
+                                        x86_64::kHoleEnd - size,
+                                        std::span<const uint8_t>(firmware_.data(), size)));
+  // Real mode reaches the first MiB only, and there is RAM below its end here. Through the file, as
+  // reading a mapping of one that was truncated is a SIGBUS.
+  const uint64_t copied = std::min(size, kLowFirmwareSize);
+  HULL_ASSIGN_OR_RETURN(const iovec low,
+                        memory_->Slice(GuestAddress{x86_64::kHighMemoryStart - copied}, copied));
+  // SAFETY: a slice of guest memory that no vCPU runs on yet.
+  const std::span<uint8_t> bytes(static_cast<uint8_t*>(low.iov_base), low.iov_len);
+  if (pread(fd.get(), bytes.data(), bytes.size(), static_cast<off_t>(size - copied)) !=
+      static_cast<ssize_t>(copied)) {
+    return PosixError("read");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Machine::CreateVcpus(const kvm::System& system, uint32_t count,
+                                  std::optional<uint64_t> entry) {
   HULL_ASSIGN_OR_RETURN(const std::vector<kvm_cpuid_entry2> supported, system.SupportedCpuid());
   const bool tsc_deadline = system.CheckExtension(KVM_CAP_TSC_DEADLINE_TIMER) > 0;
   for (uint32_t id = 0; id < count; ++id) {
     HULL_ASSIGN_OR_RETURN(kvm::Vcpu vcpu, vm_->CreateVcpu(id));
     HULL_RETURN_IF_ERROR(vcpu.SetCpuid(x86_64::GuestCpuid(supported, count, id, tsc_deadline)));
     HULL_RETURN_IF_ERROR(vcpu.SetMsrs(x86_64::BootMsrs()));
-    if (id == 0) {
-      HULL_RETURN_IF_ERROR(x86_64::SetUpBootCpu(vcpu, entry, x86_64::kZeroPageAddress));
+    if (id == 0 && entry.has_value()) {
+      HULL_RETURN_IF_ERROR(x86_64::SetUpBootCpu(vcpu, *entry, x86_64::kZeroPageAddress));
     }
     VcpuThread::Callbacks callbacks = {
         .on_ending = [this](Ending ending) { End(std::move(ending)); },

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "vmm/base/scoped_mmap.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/boot/device_tree.h"
 #include "vmm/boot/linux_loader.h"
@@ -62,8 +63,12 @@ class Machine {
   absl::Status AddDisk(const BlockSpec& spec);
   absl::Status AddDevices(const MachineSpec& spec);
   absl::Status AttachVirtio(std::shared_ptr<virtio::Device> device);
+  // The address at which the first vCPU enters the kernel.
   absl::StatusOr<uint64_t> LoadGuest(const MachineSpec& spec);
-  absl::Status CreateVcpus(const kvm::System& system, uint32_t count, uint64_t entry);
+  absl::Status LoadFirmware(const FileRef& file);
+  // Without an entry, the first vCPU starts as the CPU does after a reset.
+  absl::Status CreateVcpus(const kvm::System& system, uint32_t count,
+                           std::optional<uint64_t> entry);
 
   // The first ending counts. Any thread.
   void End(Ending ending);
@@ -78,6 +83,7 @@ class Machine {
   std::optional<EventLoop::Id> signal_watch_;
   int stop_signal_ = 0;
   std::optional<GuestMemory> memory_;
+  ScopedMmap firmware_;
   std::optional<kvm::Vm> vm_;
 
   boot::HardwareDescription hardware_;

@@ -219,7 +219,14 @@ absl::Status ValidateSpec(const MachineSpec& spec) {
     return At("cmdline", "a control character");
   }
   std::set<int> descriptors;
-  HULL_RETURN_IF_ERROR(CheckFile(spec.kernel, "kernel", descriptors));
+  if (spec.firmware.has_value()) {
+    if (spec.kernel != FileRef{} || spec.initramfs.has_value() || !spec.cmdline.empty()) {
+      return At("firmware", "not together with a kernel, an initramfs or a command line");
+    }
+    HULL_RETURN_IF_ERROR(CheckFile(*spec.firmware, "firmware", descriptors));
+  } else {
+    HULL_RETURN_IF_ERROR(CheckFile(spec.kernel, "kernel", descriptors));
+  }
   if (spec.initramfs.has_value()) {
     HULL_RETURN_IF_ERROR(CheckFile(*spec.initramfs, "initramfs", descriptors));
   }
@@ -258,7 +265,7 @@ absl::StatusOr<MachineSpec> ParseSpec(absl::string_view text) {
       const Object root,
       Object::Create(document, "",
                      {"version", "machine", "vcpus", "memory_bytes", "kernel", "initramfs",
-                      "cmdline", "console", "block", "vsock", "rng"}));
+                      "cmdline", "firmware", "console", "block", "vsock", "rng"}));
   HULL_ASSIGN_OR_RETURN(const std::string machine, root.String("machine"));
   if (machine != kMicro) {
     return At("machine", absl::StrCat("\"", machine.substr(0, 64), "\" is not a machine model; ",
@@ -270,8 +277,13 @@ absl::StatusOr<MachineSpec> ParseSpec(absl::string_view text) {
   spec.vcpus = static_cast<uint32_t>(vcpus);
   HULL_ASSIGN_OR_RETURN(spec.memory_bytes,
                         root.Integer("memory_bytes", 0, std::numeric_limits<int64_t>::max()));
-  if (!root.Has("kernel")) return At("kernel", "missing");
-  HULL_ASSIGN_OR_RETURN(spec.kernel, ParseFile(root.Get("kernel"), "kernel"));
+  if (root.Has("firmware")) {
+    HULL_ASSIGN_OR_RETURN(spec.firmware, ParseFile(root.Get("firmware"), "firmware"));
+  }
+  if (!root.Has("kernel") && !spec.firmware.has_value()) return At("kernel", "missing");
+  if (root.Has("kernel")) {
+    HULL_ASSIGN_OR_RETURN(spec.kernel, ParseFile(root.Get("kernel"), "kernel"));
+  }
   if (root.Has("initramfs")) {
     HULL_ASSIGN_OR_RETURN(spec.initramfs, ParseFile(root.Get("initramfs"), "initramfs"));
   }
@@ -306,9 +318,13 @@ std::string SerializeSpec(const MachineSpec& spec) {
       {"machine", kMicro},
       {"vcpus", spec.vcpus},
       {"memory_bytes", spec.memory_bytes},
-      {"kernel", FileToJson(spec.kernel)},
-      {"cmdline", spec.cmdline},
   };
+  if (spec.firmware.has_value()) {
+    document["firmware"] = FileToJson(*spec.firmware);
+  } else {
+    document["kernel"] = FileToJson(spec.kernel);
+    document["cmdline"] = spec.cmdline;
+  }
   if (spec.initramfs.has_value()) document["initramfs"] = FileToJson(*spec.initramfs);
   if (spec.console.has_value()) {
     json console = FileToJson(spec.console->output);

@@ -29,6 +29,8 @@ inline constexpr uint64_t kMemoryGranularity = 4096;
 inline constexpr size_t kMaxCmdlineSize = 2000;  // Leaves room for what the machine adds.
 // Block devices; with a socket device and a source of entropy they take every interrupt line.
 inline constexpr size_t kMaxBlockDevices = 17;
+// What runs from the reset vector: at most what lies between KVM's own pages and the end of 4 GiB.
+inline constexpr uint64_t kMaxFirmwareSize = uint64_t{256} << 10;
 // What the guest sees as the disk's serial number (VIRTIO 1.2, 5.2.6).
 inline constexpr size_t kMaxBlockIdSize = 20;
 inline constexpr uint32_t kMinGuestCid = 3;           // 0 to 2 have meanings of their own.
@@ -73,9 +75,10 @@ struct VsockSpec {
 struct MachineSpec {
   uint32_t vcpus = 1;
   uint64_t memory_bytes = 0;
-  FileRef kernel;
+  FileRef kernel;  // Unused if there is firmware, which then has neither of the next two.
   std::optional<FileRef> initramfs;
   std::string cmdline;
+  std::optional<FileRef> firmware;
   std::optional<ConsoleSpec> console;
   std::vector<BlockSpec> block;
   std::optional<VsockSpec> vsock;

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -147,6 +148,22 @@ TEST(ParseSpecTest, Bounds) {
 TEST(ParseSpecTest, AKeyIsNotPrintedAtAnyLength) {
   const std::string error = ErrorOf("{\"version\":1,\"" + std::string(10000, 'k') + "\\u001b\":1}");
   EXPECT_LT(error.size(), 100u);
+}
+
+TEST(ParseSpecTest, FirmwareTakesThePlaceOfAKernel) {
+  constexpr char kStart[] = R"({"version":1,"machine":"micro","vcpus":1,"memory_bytes":25165824)";
+  const auto spec = ParseSpec(absl::StrCat(kStart, R"(,"firmware":{"path":"f"}})"));
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_EQ(spec->firmware, FileRef{"f"});
+  EXPECT_EQ(ParseSpec(SerializeSpec(*spec)).value(), *spec);
+  EXPECT_EQ(ErrorOf(absl::StrCat(kStart, "}")), "kernel: missing");
+  EXPECT_EQ(ErrorOf(absl::StrCat(kStart, R"(,"firmware":{}})")),
+            "firmware: expected either \"path\" or \"fd\"");
+  for (const char* other :
+       {R"("kernel":{"path":"k"})", R"("initramfs":{"path":"i"})", R"("cmdline":"quiet")"}) {
+    EXPECT_EQ(ErrorOf(absl::StrCat(kStart, R"(,"firmware":{"path":"f"},)", other, "}")),
+              "firmware: not together with a kernel, an initramfs or a command line");
+  }
 }
 
 TEST(ValidateSpecTest, ASpecificationMadeByHand) {
