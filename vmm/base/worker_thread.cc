@@ -3,6 +3,8 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include "absl/strings/str_cat.h"
+#include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
 
 namespace hull {
@@ -10,25 +12,37 @@ namespace hull {
 absl::StatusOr<std::unique_ptr<WorkerThread>> WorkerThread::Start(
     std::string name, std::function<void(const EventFd& stop)> body) {
   HULL_ASSIGN_OR_RETURN(EventFd stop, EventFd::Create());
-  std::unique_ptr<WorkerThread> worker(new WorkerThread(std::move(stop)));
+  std::unique_ptr<WorkerThread> worker(
+      new WorkerThread(name.substr(0, 15), std::move(body), std::move(stop)));
   // Signals go to the thread that waits for them (the event loop), never to a worker. A new thread
   // inherits the mask, so block them across its creation.
   sigset_t all;
   sigset_t old;
   sigfillset(&all);
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, kThreadStackSize);
   pthread_sigmask(SIG_SETMASK, &all, &old);
-  worker->thread_ =
-      std::thread([&stop = worker->stop_, name = name.substr(0, 15), body = std::move(body)] {
-        pthread_setname_np(pthread_self(), name.c_str());
-        body(stop);
-      });
+  const int error =
+      pthread_create(&worker->thread_, &attributes, &WorkerThread::Entry, worker.get());
   pthread_sigmask(SIG_SETMASK, &old, nullptr);
+  pthread_attr_destroy(&attributes);
+  if (error != 0) return PosixError(error, absl::StrCat("start thread \"", name, "\""));
+  worker->started_ = true;
   return worker;
 }
 
+void* WorkerThread::Entry(void* self) {
+  const auto* const worker = static_cast<WorkerThread*>(self);
+  pthread_setname_np(pthread_self(), worker->name_.c_str());
+  worker->body_(worker->stop_);
+  return nullptr;
+}
+
 WorkerThread::~WorkerThread() {
+  if (!started_) return;
   stop_.Signal();
-  if (thread_.joinable()) thread_.join();
+  pthread_join(thread_, nullptr);
 }
 
 }  // namespace hull

@@ -3,16 +3,22 @@
 #ifndef VMM_BASE_WORKER_THREAD_H_
 #define VMM_BASE_WORKER_THREAD_H_
 
+#include <pthread.h>
+
 #include <functional>
 #include <memory>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include "absl/status/statusor.h"
 #include "vmm/base/event_fd.h"
 
 namespace hull {
+
+// The stack of every thread but the first. Not the 8 MiB of the default: a large stack may be
+// backed by a huge page at its first touch. It also holds the thread-local storage of the
+// libraries.
+inline constexpr size_t kThreadStackSize = size_t{256} << 10;
 
 // Runs `body(stop)` on a thread of its own until it returns. The destructor signals `stop` and
 // joins, so the body must watch `stop` wherever it waits. Signals are blocked in the thread.
@@ -30,9 +36,15 @@ class WorkerThread {
   void RequestStop() const { stop_.Signal(); }
 
  private:
-  explicit WorkerThread(EventFd stop) : stop_(std::move(stop)) {}
+  WorkerThread(std::string name, std::function<void(const EventFd& stop)> body, EventFd stop)
+      : name_(std::move(name)), body_(std::move(body)), stop_(std::move(stop)) {}
+  static void* Entry(void* self);
+
+  const std::string name_;
+  const std::function<void(const EventFd& stop)> body_;
   const EventFd stop_;
-  std::thread thread_;
+  pthread_t thread_ = {};
+  bool started_ = false;
 };
 
 }  // namespace hull

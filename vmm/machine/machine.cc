@@ -25,6 +25,7 @@
 #include "vmm/arch/x86_64/layout.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
+#include "vmm/base/worker_thread.h"
 #include "vmm/devices/block/device.h"
 #include "vmm/devices/block/file_backend.h"
 #include "vmm/devices/power/power.h"
@@ -76,6 +77,36 @@ std::string CommandLine(const MachineSpec& spec) {
   return line;
 }
 
+boot::HardwareDescription::VirtioMmio VirtioSlot(size_t index) {
+  return {.address = x86_64::kVirtioMmioStart + index * virtio::kMmioSize,
+          .size = virtio::kMmioSize,
+          .irq = x86_64::kFirstVirtioPin + static_cast<uint32_t>(index)};
+}
+
+// What the kernel is told is there.
+boot::HardwareDescription Hardware(const MachineSpec& spec) {
+  boot::HardwareDescription hardware;
+  hardware.vcpus = spec.vcpus;
+  hardware.lapic_address = x86_64::kLapicAddress;
+  hardware.ioapic_address = x86_64::kIoapicAddress;
+  hardware.exit_port = power::kExitPort;
+  if (spec.console.has_value()) {
+    hardware.serial = {.port = x86_64::kSerialPort, .irq = x86_64::kSerialPin};
+  }
+  const size_t devices =
+      spec.block.size() + (spec.vsock.has_value() ? 1u : 0u) + (spec.rng ? 1u : 0u);
+  for (size_t i = 0; i < devices; ++i) hardware.virtio.push_back(VirtioSlot(i));
+  return hardware;
+}
+
+absl::StatusOr<kvm::Vm> CreateVm(const kvm::System& system, const GuestMemory& memory) {
+  HULL_ASSIGN_OR_RETURN(kvm::Vm vm, system.CreateVm());
+  HULL_RETURN_IF_ERROR(vm.SetTssAddress(x86_64::kTssAddress));
+  HULL_RETURN_IF_ERROR(vm.CreateIrqChip());
+  HULL_RETURN_IF_ERROR(vm.MapMemory(memory));
+  return vm;
+}
+
 absl::StatusOr<std::array<uint8_t, 32>> RandomSeed() {
   std::array<uint8_t, 32> seed;
   // Up to 256 bytes come whole.
@@ -107,20 +138,35 @@ absl::StatusOr<std::unique_ptr<Machine>> Machine::Create(const MachineSpec& spec
   // Before anything exists that a signal would leave behind.
   HULL_RETURN_IF_ERROR(machine->TakeSignals());
   HULL_ASSIGN_OR_RETURN(const kvm::System system, kvm::System::Open());
-  HULL_RETURN_IF_ERROR(machine->CreateVm(system, spec));
+  HULL_ASSIGN_OR_RETURN(machine->memory_,
+                        GuestMemory::Create(x86_64::MemoryRanges(spec.memory_bytes)));
+  absl::StatusOr<kvm::Vm> vm = absl::UnknownError("no VM yet");
+  std::optional<uint64_t> entry;
+  std::vector<kvm_cpuid_entry2> cpuid;
+  {
+    // KVM sleeps for milliseconds while it makes a VM and its memory (for grace periods of RCU and
+    // SRCU). Meanwhile this thread does what needs no VM.
+    HULL_ASSIGN_OR_RETURN(const std::unique_ptr<WorkerThread> creation,
+                          WorkerThread::Start("vm", [&](const EventFd&) {
+                            vm = CreateVm(system, *machine->memory_);
+                          }));
+    HULL_ASSIGN_OR_RETURN(cpuid, system.SupportedCpuid());
+    if (!spec.firmware.has_value()) {
+      HULL_ASSIGN_OR_RETURN(entry, machine->LoadGuest(spec));
+    }
+  }
+  HULL_ASSIGN_OR_RETURN(machine->vm_, std::move(vm));
   HULL_RETURN_IF_ERROR(machine->AddPowerPorts());
   if (spec.console.has_value()) HULL_RETURN_IF_ERROR(machine->AddConsole(*spec.console));
   HULL_RETURN_IF_ERROR(machine->AddDevices(spec));
-  std::optional<uint64_t> entry;
   if (spec.firmware.has_value()) {
     const absl::Status loaded = machine->LoadFirmware(*spec.firmware);
     if (!loaded.ok()) {
       return Annotate(loaded, absl::StrCat("firmware ", Describe(*spec.firmware)));
     }
-  } else {
-    HULL_ASSIGN_OR_RETURN(entry, machine->LoadGuest(spec));
   }
-  HULL_RETURN_IF_ERROR(machine->CreateVcpus(system, spec.vcpus, entry));
+  const bool tsc_deadline = system.CheckExtension(KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+  HULL_RETURN_IF_ERROR(machine->CreateVcpus(cpuid, tsc_deadline, spec.vcpus, entry));
   return machine;
 }
 
@@ -153,23 +199,10 @@ void Machine::OnSignal() {
   End({Ending::Kind::kStopped, ""});
 }
 
-absl::Status Machine::CreateVm(const kvm::System& system, const MachineSpec& spec) {
-  HULL_ASSIGN_OR_RETURN(memory_, GuestMemory::Create(x86_64::MemoryRanges(spec.memory_bytes)));
-  HULL_ASSIGN_OR_RETURN(vm_, system.CreateVm());
-  HULL_RETURN_IF_ERROR(vm_->SetTssAddress(x86_64::kTssAddress));
-  HULL_RETURN_IF_ERROR(vm_->CreateIrqChip());
-  HULL_RETURN_IF_ERROR(vm_->MapMemory(*memory_));
-  hardware_.vcpus = spec.vcpus;
-  hardware_.lapic_address = x86_64::kLapicAddress;
-  hardware_.ioapic_address = x86_64::kIoapicAddress;
-  return absl::OkStatus();
-}
-
 absl::Status Machine::AddPowerPorts() {
   const auto end = [this](power::Request request) { End(EndingOf(request)); };
   HULL_RETURN_IF_ERROR(ports_.Insert(power::kExitPort, power::kExitPortSize,
                                      std::make_shared<power::ExitPort>(end)));
-  hardware_.exit_port = power::kExitPort;
   return ports_.Insert(power::kKeyboardControllerPort, power::kKeyboardControllerSize,
                        std::make_shared<power::KeyboardReset>(end));
 }
@@ -193,25 +226,22 @@ absl::Status Machine::AddConsole(const ConsoleSpec& spec) {
       serial::Console::Create(*loop_, std::move(line), *std::move(output), std::move(input));
   if (!console.ok()) return Annotate(console.status(), "console");
   console_ = *std::move(console);
-  hardware_.serial = {.port = x86_64::kSerialPort, .irq = x86_64::kSerialPin};
   return ports_.Insert(x86_64::kSerialPort, serial::kRegisterCount, console_->uart());
 }
 
 absl::Status Machine::AttachVirtio(std::shared_ptr<virtio::Device> device) {
-  const size_t slot = transports_.size();
-  const uint64_t address = x86_64::kVirtioMmioStart + slot * virtio::kMmioSize;
-  const uint32_t pin = x86_64::kFirstVirtioPin + static_cast<uint32_t>(slot);
-  HULL_ASSIGN_OR_RETURN(std::shared_ptr<Interrupt> line, vm_->CreateIrqLine(pin));
+  const boot::HardwareDescription::VirtioMmio slot = VirtioSlot(transports_.size());
+  HULL_ASSIGN_OR_RETURN(std::shared_ptr<Interrupt> line, vm_->CreateIrqLine(slot.irq));
   HULL_ASSIGN_OR_RETURN(
       std::shared_ptr<virtio::MmioTransport> transport,
       virtio::MmioTransport::Create(*memory_, std::move(device), std::move(line)));
   uint64_t queue = 0;
   for (const EventFd& event : transport->queue_events()) {
-    HULL_RETURN_IF_ERROR(vm_->AddIoEvent(kvm::Vm::Space::kMmio, address + virtio::kMmioQueueNotify,
-                                         sizeof(uint32_t), queue++, event));
+    HULL_RETURN_IF_ERROR(vm_->AddIoEvent(kvm::Vm::Space::kMmio,
+                                         slot.address + virtio::kMmioQueueNotify, sizeof(uint32_t),
+                                         queue++, event));
   }
-  HULL_RETURN_IF_ERROR(mmio_.Insert(address, virtio::kMmioSize, transport));
-  hardware_.virtio.push_back({.address = address, .size = virtio::kMmioSize, .irq = pin});
+  HULL_RETURN_IF_ERROR(mmio_.Insert(slot.address, slot.size, transport));
   transports_.push_back(std::move(transport));
   return absl::OkStatus();
 }
@@ -285,7 +315,7 @@ absl::StatusOr<uint64_t> Machine::LoadGuest(const MachineSpec& spec) {
   absl::Status written = boot::WriteCommandLine(*memory_, GuestAddress{x86_64::kCommandLineAddress},
                                                 CommandLine(spec));
   if (!written.ok()) return Annotate(written, "cmdline");
-  HULL_ASSIGN_OR_RETURN(const std::vector<uint8_t> tree, boot::BuildDeviceTree(hardware_));
+  HULL_ASSIGN_OR_RETURN(const std::vector<uint8_t> tree, boot::BuildDeviceTree(Hardware(spec)));
   HULL_ASSIGN_OR_RETURN(const auto seed, RandomSeed());
   const boot::SetupDataItem items[] = {{SETUP_DTB, tree}, {SETUP_RNG_SEED, seed}};
   HULL_RETURN_IF_ERROR(boot::WriteSetupData(*memory_, GuestAddress{x86_64::kSetupDataAddress},
@@ -324,10 +354,8 @@ absl::Status Machine::LoadFirmware(const FileRef& file) {
   return absl::OkStatus();
 }
 
-absl::Status Machine::CreateVcpus(const kvm::System& system, uint32_t count,
-                                  std::optional<uint64_t> entry) {
-  HULL_ASSIGN_OR_RETURN(const std::vector<kvm_cpuid_entry2> supported, system.SupportedCpuid());
-  const bool tsc_deadline = system.CheckExtension(KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+absl::Status Machine::CreateVcpus(const std::vector<kvm_cpuid_entry2>& supported, bool tsc_deadline,
+                                  uint32_t count, std::optional<uint64_t> entry) {
   for (uint32_t id = 0; id < count; ++id) {
     HULL_ASSIGN_OR_RETURN(kvm::Vcpu vcpu, vm_->CreateVcpu(id));
     HULL_RETURN_IF_ERROR(vcpu.SetCpuid(x86_64::GuestCpuid(supported, count, id, tsc_deadline)));

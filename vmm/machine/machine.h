@@ -57,7 +57,6 @@ class Machine {
   Machine() = default;
 
   absl::Status TakeSignals();
-  absl::Status CreateVm(const kvm::System& system, const MachineSpec& spec);
   absl::Status AddPowerPorts();
   absl::Status AddConsole(const ConsoleSpec& spec);
   absl::Status AddDisk(const BlockSpec& spec);
@@ -67,8 +66,8 @@ class Machine {
   absl::StatusOr<uint64_t> LoadGuest(const MachineSpec& spec);
   absl::Status LoadFirmware(const FileRef& file);
   // Without an entry, the first vCPU starts as the CPU does after a reset.
-  absl::Status CreateVcpus(const kvm::System& system, uint32_t count,
-                           std::optional<uint64_t> entry);
+  absl::Status CreateVcpus(const std::vector<kvm_cpuid_entry2>& supported, bool tsc_deadline,
+                           uint32_t count, std::optional<uint64_t> entry);
 
   // The first ending counts. Any thread.
   void End(Ending ending);
@@ -86,7 +85,6 @@ class Machine {
   ScopedMmap firmware_;
   std::optional<kvm::Vm> vm_;
 
-  boot::HardwareDescription hardware_;
   Bus ports_;
   Bus mmio_;
   std::unique_ptr<serial::Console> console_;

@@ -6,15 +6,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "vmm/base/posix_error.h"
+#include "vmm/base/worker_thread.h"
 #include "vmm/vcpu/exit_handler.h"
 
 namespace hull {
 
 namespace {
-
-// Not the 8 MiB of the default: a large stack may be backed by a huge page at its first touch. It
-// also holds the thread-local storage of the libraries.
-constexpr size_t kStackSize = 256 * 1024;
 
 int KickSignal() { return SIGRTMIN; }
 
@@ -44,7 +41,7 @@ absl::StatusOr<std::unique_ptr<VcpuThread>> VcpuThread::Start(kvm::Vcpu vcpu, ui
   sigdelset(&mask, KickSignal());
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, kStackSize);
+  pthread_attr_setstacksize(&attributes, kThreadStackSize);
   pthread_sigmask(SIG_SETMASK, &mask, &old);
   const int error = pthread_create(&self->thread_, &attributes, &VcpuThread::Entry, self.get());
   pthread_sigmask(SIG_SETMASK, &old, nullptr);
