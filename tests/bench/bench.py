@@ -1,150 +1,311 @@
-"""The benchmark: runs the candidates in the emulated host with the instruction clock.
+"""The benchmark: `./hull bench`. See README.md beside this file.
 
-One millisecond of that clock is one million executed instructions (Minstr), of guest, VMM and host
-kernel together. See README.md beside this file.
+One millisecond of the instruction clock is one million executed instructions (Minstr), of guest, VMM
+and host kernel together.
 """
 
 import argparse
+import contextlib
 import json
 import pathlib
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 
+import report
+import trace
+
 REPO = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(REPO / "tests" / "e2e"))
+import oci  # noqa: E402 (the end-to-end tests' writer of image layouts)
+
+HERE = REPO / "tests" / "bench"
 PREFIX = REPO / ".hull"
 HULL = PREFIX / "bin" / "hull"
-BIN = REPO / ".bazel" / "bin"
-# Guest memory of the container whose VMM is weighed; inside.sh says the same to hull.
-MEMORY = 128 << 20
-
-# What must hold (name, limit, unit): the ones that fail make --check fail.
-LIMITS = {"hull": (120.0, "Minstr"), "vmm-own": (5.0, "MiB")}
-
-TITLES = {
-    "nothing": "spawn of a static `true` (what measuring itself costs)",
-    "hull": "`hull run --rm busybox true`",
-    "crun": "`crun run` of a static `true`",
-    "runc": "`runc run` of the same",
-    "qemu": "QEMU microvm, same kernel, an init that resets at once",
-    "vmm-own": "hull-vmm's resident memory beyond the guest's",
-    "guest-touched": "guest memory touched by an idle busybox container of 128 MiB",
-    "kernel": "guest kernel, text and data in the file",
-    "initramfs": "agent with its initramfs",
-}
+PROGRAMS = (REPO / ".bazel" / "bin" / "tests" / "bench").resolve()
+INSTANCE = PREFIX / "bench"
+BASELINE = HERE / "baseline.json"
+# What the last run's scripts printed: traces, smaps.
+RECORD = PREFIX / "bench.log"
+MIB = 1 << 20
+# Guest memory of the machines that are weighed; inside.sh says the same to hull and QEMU.
+GUEST_MEMORY = 128 * MIB
+# Boots of part three for each VMM; each does thousands of requests.
+DISK_ROUNDS = 2
+# Far above what a part takes, so that a hang ends.
+PART_TIMEOUT_S = 900
 
 
-def peer_initramfs(directory):
-    """An initramfs that holds only peer_init."""
-    root = directory / "peer"
-    root.mkdir()
-    shutil.copy(BIN / "tests" / "bench" / "peer_init", root / "init")
-    (root / "init").chmod(0o755)
-    out = directory / "peer.cpio"
-    with open(out, "wb") as stream:
-        subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"], cwd=root, input=b"init\n",
-                       stdout=stream, check=True, timeout=60)
+class BenchError(Exception):
+    """The benchmark cannot go on; the text says why."""
+
+
+@contextlib.contextmanager
+def emulated_host():
+    """An emulated host of the benchmark's own, with the instruction clock."""
+    host = ["--instance", str(INSTANCE)]
+    # One that an earlier run could not stop.
+    subprocess.run([HULL, "host", "stop", *host], stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL, check=False, timeout=120)
+    shutil.rmtree(INSTANCE, ignore_errors=True)
+    try:
+        subprocess.run([HULL, "host", "start", *host, "--icount"], check=True, timeout=300)
+        yield host
+    finally:
+        subprocess.run([HULL, "host", "stop", *host], check=False, timeout=120)
+        shutil.rmtree(INSTANCE, ignore_errors=True)
+
+
+def run_inside(host, script, *arguments):
+    """The lines that a script of this directory prints in the emulated host."""
+    done = subprocess.run(
+        [HULL, "host", "exec", *host, "--", HERE / script, PREFIX, PROGRAMS,
+         *(str(argument) for argument in arguments)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=PART_TIMEOUT_S,
+        check=False)
+    with open(RECORD, "a", encoding="utf-8") as record:
+        record.write(done.stdout)
+    if done.returncode != 0:
+        raise BenchError(f"{script} failed (status {done.returncode}); its output is in {RECORD}")
+    return done.stdout.splitlines()
+
+
+def mark_image(directory):
+    """An OCI layout whose only file is mark-true."""
+    program = (PROGRAMS / "mark-true").read_bytes()
+    return oci.Layout(directory / "image", [oci.layer(oci.entry("mark-true", program))],
+                      config={"Cmd": ["/mark-true"]}, name="bench").path
+
+
+def fio_root(directory):
+    """An EROFS image with fio, the libraries that it is linked with and its jobs."""
+    root = directory / "fio-root"
+    for name in ["dev", "proc", "sys", "tmp"]:
+        (root / name).mkdir(parents=True)
+    linked = subprocess.run(["ldd", "/usr/bin/fio"], stdout=subprocess.PIPE, text=True, check=True,
+                            timeout=60).stdout
+    for library in re.findall(r"/\S+", linked):
+        copy = root / library[1:]
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(library, copy)
+    shutil.copy("/usr/bin/fio", root / "fio")
+    shutil.copy(HERE / "jobs.fio", root / "jobs.fio")
+    out = directory / "fio.erofs"
+    subprocess.run(["mkfs.erofs", "--quiet", out, root], stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL, check=True, timeout=120)
+    shutil.rmtree(root)
     return out
 
 
-def split_resident(smaps, guest_bytes):
-    """(the VMM's own, the guest's) resident bytes, from the text of /proc/PID/smaps.
-
-    The guest's RAM is the run of adjacent mappings (the kernel file's private mapping splits it)
-    that together are exactly guest_bytes long.
-    """
-    mappings = []
-    for line in smaps:
-        if match := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line):
-            mappings.append([int(match[1], 16), int(match[2], 16), 0])
-        elif match := re.match(r"Rss: +(\d+) kB", line):
-            mappings[-1][2] = int(match[1]) * 1024
-    for first, (start, _, _) in enumerate(mappings):
-        end = start
-        for last in range(first, len(mappings)):
-            if mappings[last][0] != end or mappings[last][1] - start > guest_bytes:
-                break
-            end = mappings[last][1]
-            if end - start == guest_bytes:
-                guest = sum(rss for _, _, rss in mappings[first:last + 1])
-                return sum(rss for _, _, rss in mappings) - guest, guest
-    sys.exit("bench: no run of mappings is the guest's RAM")
+def bzimage(directory):
+    """The guest kernel as QEMU takes it together with a device tree."""
+    out = directory / "kernel"
+    # In the cache beside the vmlinux of the product: nothing is compiled.
+    subprocess.run([REPO / "kernel-config" / "build", "--out", out, "--cache",
+                    PREFIX / "cache" / "kernel", "--bzimage"],
+                   stdout=subprocess.DEVNULL, check=True, timeout=3600)
+    if (out / "key").read_text() != (PREFIX / "share" / "key").read_text():
+        raise BenchError("the kernel of .hull/share is another one than kernel-config's")
+    return out / "bzImage"
 
 
-def run_inside(rounds):
-    """measure's samples by name, in Minstr; memory figures by name, in MiB."""
-    instance = PREFIX / "bench"
-    shutil.rmtree(instance, ignore_errors=True)
+def peer_initramfs(directory):
+    """The product's initramfs with guest_init added: Linux unpacks one archive after the other."""
+    added = directory / "added"
+    added.mkdir()
+    shutil.copy(PROGRAMS / "guest_init", added / "guest_init")
+    (added / "guest_init").chmod(0o755)
+    archive = subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"], cwd=added,
+                             input=b"guest_init\n", stdout=subprocess.PIPE, check=True, timeout=60)
+    out = directory / "peer.cpio"
+    out.write_bytes((PREFIX / "share" / "initramfs.cpio").read_bytes() + archive.stdout)
+    return out
+
+
+class Samples(dict):
+    """Lists of figures by name, in the order of measurement."""
+
+    def add(self, name, value):
+        self.setdefault(name, []).append(value)
+
+    def add_all(self, values):
+        for name, value in values.items():
+            self.add(name, value)
+
+
+def sections_of(lines):
+    """([lines outside any section], [(kind, name, lines) of each section])."""
+    outside, sections, current = [], [], None
+    for line in lines:
+        if line.startswith("begin "):
+            current = []
+            sections.append((*line.split()[1:], current))
+        elif line == "end":
+            current = None
+        else:
+            (outside if current is None else current).append(line)
+    return outside, sections
+
+
+def memory_figures(samples, smaps):
+    own, guest = report.split_guest(smaps["hull"], GUEST_MEMORY)
+    samples.add("vmm-own", report.total(own, "Rss") / MIB)
+    samples.add("guest-touched", report.total(guest, "Rss") / MIB)
+    samples.add("guest-private", report.total(guest, "Private_Clean", "Private_Dirty") / MIB)
+    # Pages of the kernel's mapping that the guest wrote to have become anonymous. The others are the
+    # file's; that the emulated host has the file in memory makes them dirty.
+    kernel = [mapping for mapping in guest if mapping[2].endswith("/vmlinux")]
+    shared = report.total(kernel, "Shared_Clean", "Shared_Dirty")
+    samples.add("kernel-shared", shared / MIB)
+    clean = report.total(kernel, "Rss") - report.total(kernel, "Anonymous")
+    samples.add("kernel-shared-part", shared / clean if clean else 0)
+    own, guest = report.split_guest(smaps["qemu"], GUEST_MEMORY)
+    samples.add("qemu-own", report.total(own, "Rss") / MIB)
+    samples.add("qemu-touched", report.total(guest, "Rss") / MIB)
+
+
+def part_one(host, rounds):
+    samples = Samples()
     with tempfile.TemporaryDirectory(prefix="hull-bench-") as temporary:
-        initramfs = peer_initramfs(pathlib.Path(temporary))
-        host = ["--instance", str(instance)]
-        subprocess.run([HULL, "host", "start", *host, "--icount"], check=True, timeout=300)
-        try:
-            done = subprocess.run(
-                [HULL, "host", "exec", *host, "--", REPO / "tests" / "bench" / "inside.sh", PREFIX,
-                 (BIN / "tests" / "bench" / "measure").resolve(), initramfs, str(rounds)],
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=3000,
-                check=False)
-        finally:
-            subprocess.run([HULL, "host", "stop", *host], check=False, timeout=120)
-    if done.returncode != 0:
-        sys.exit(f"bench: the run in the emulated host failed (status {done.returncode}); "
-                 f"its output:\n{done.stdout}")
-    samples, smaps = {}, []
-    for line in done.stdout.splitlines():
-        if match := re.fullmatch(r"(\S+)\t(\d+)", line):
-            samples.setdefault(match[1], []).append(int(match[2]) / 1e6)
-        elif line.startswith("smaps "):
-            smaps.append(line.removeprefix("smaps "))
-    own, guest = split_resident(smaps, MEMORY)
-    return samples, {"vmm-own": own / (1 << 20), "guest-touched": guest / (1 << 20)}
+        directory = pathlib.Path(temporary)
+        lines = run_inside(host, "inside.sh", mark_image(directory), peer_initramfs(directory),
+                           rounds)
+    outside, sections = sections_of(lines)
+    hung = []
+    for line in outside:
+        if run := trace.parse_run(line):
+            samples.add(run.name, (run.end - run.start) / 1e3)
+        elif line.startswith("hung\t"):
+            hung.append(line.split("\t")[1])
+        elif line.startswith("memory\t"):
+            _, mebibytes, said = line.split("\t")
+            if said == "works":
+                samples["smallest-memory"] = [int(mebibytes)]
+    smaps = {}
+    reasons = Samples()
+    for kind, name, text in sections:
+        if kind == "smaps":
+            smaps[name] = report.smaps_mappings(text)
+            continue
+        run = trace.parse_run(text[0])
+        if run is None:
+            hung.append(name)
+            continue
+        if kind == "phases" and name == "hull-mark":
+            events = trace.parse_events(text)
+            samples.add_all(trace.phases(run, events))
+            created, init = trace.boot_times(events)
+            samples.add("create-to-init", (init - created) / 1e3)
+        elif kind == "phases":
+            created, init = trace.boot_times(trace.parse_events(text))
+            samples.add("create-to-init" + name.removeprefix("hull-mark").replace("qemu", "-qemu"),
+                        (init - created) / 1e3)
+        elif kind == "time":
+            samples.add_all(trace.processor_time(run, trace.parse_events(text)))
+        elif kind == "exits":
+            counts = trace.exit_counts(text)
+            samples.add("exits" + name.removeprefix("hull").replace("qemu", "-qemu"),
+                        sum(counts.values()))
+            if name == "hull":
+                reasons.add_all(counts)
+    # The first run of each pays for the page cache.
+    for name, values in samples.items():
+        if len(values) > 1:
+            samples[name] = values[1:]
+    samples["hung"] = [len(hung)]
+    ratios = [hull / runc for hull, runc in zip(samples["hull"], samples["runc"])]
+    samples["hull-to-runc"] = ratios
+    memory_figures(samples, smaps)
+    samples["kernel-size"] = [(PREFIX / "share" / "vmlinux").stat().st_size / MIB]
+    samples["initramfs-size"] = [(PREFIX / "share" / "initramfs.cpio").stat().st_size / MIB]
+    return samples, reasons
 
 
-def main():
-    parser = argparse.ArgumentParser(prog="hull bench", description=__doc__.splitlines()[0])
+def part_three(host, rounds):
+    samples = Samples()
+    with tempfile.TemporaryDirectory(prefix="hull-bench-") as temporary:
+        directory = pathlib.Path(temporary)
+        lines = run_inside(host, "inside_io.sh", bzimage(directory), peer_initramfs(directory),
+                           fio_root(directory), rounds)
+    for kind, vmm, text in sections_of(lines)[1]:
+        suffix = "" if vmm == "hull" else "-qemu"
+        figures = report.fio_costs("\n".join(text)) if kind == "fio" else report.vsock_costs(text)
+        for name, value in figures.items():
+            samples.add(name + suffix, value)
+    for name in list(samples):
+        if name + "-qemu" in samples:
+            samples[name + "-ratio"] = [statistics.median(samples[name]) /
+                                        statistics.median(samples[name + "-qemu"])]
+    return samples
+
+
+def read_baseline():
+    try:
+        document = json.loads(BASELINE.read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise BenchError(f"{BASELINE}: {error}") from error
+    return document["rows"]
+
+
+def parse_options():
+    parser = argparse.ArgumentParser(prog="hull bench", description="Measures Hull and its peers.")
     parser.add_argument("--rounds", type=int, default=11,
                         help="runs of each candidate; the first is a warm-up (default 11)")
+    parser.add_argument("--part", type=int, choices=[1, 2, 3],
+                        help="1: starts and memory, 2: natively on /dev/kvm, 3: disks and sockets "
+                             "(default: all)")
     parser.add_argument("--json", type=pathlib.Path, default=PREFIX / "bench.json",
-                        help="where the figures go besides the table")
-    parser.add_argument("--check", action="store_true", help="fail if a figure is over its limit")
+                        help="where the figures go besides the table (default .hull/bench.json)")
+    parser.add_argument("--check", action="store_true",
+                        help="fail if a must is not met, or if a row of instructions is more than "
+                             "3 per cent above the baseline")
+    parser.add_argument("--update-baseline", action="store_true",
+                        help="write this run's rows of instructions to tests/bench/baseline.json")
     options = parser.parse_args()
     if options.rounds < 2:
         parser.error("--rounds: at least 2, as the first is not counted")
+    return options
 
-    samples, figures = run_inside(options.rounds)
-    rows = []
-    for name, values in samples.items():
-        # The first start of each program pays for the page cache.
-        counted = values[1:]
-        rows.append({"name": name, "unit": "Minstr", "median": statistics.median(counted),
-                     "min": min(counted), "max": max(counted), "runs": len(counted)})
-    figures["kernel"] = (PREFIX / "share" / "vmlinux").stat().st_size / (1 << 20)
-    figures["initramfs"] = (PREFIX / "share" / "initramfs.cpio").stat().st_size / (1 << 20)
-    for name, value in figures.items():
-        rows.append({"name": name, "unit": "MiB", "median": value, "min": value, "max": value,
-                     "runs": 1})
-    for row in rows:
-        limit = LIMITS.get(row["name"])
-        row["limit"] = limit[0] if limit else None
-    options.json.write_text(json.dumps({"version": 1, "rows": rows}, indent=1) + "\n")
 
-    print("| what | median | min to max | limit | unit |")
-    print("| --- | ---: | ---: | ---: | --- |")
-    for row in rows:
-        limit = f"{row['limit']:.0f}" if row["limit"] is not None else ""
-        print(f"| {TITLES.get(row['name'], row['name'])} | {row['median']:.2f} | "
-              f"{row['min']:.2f} to {row['max']:.2f} | {limit} | {row['unit']} |")
-    over = [row["name"] for row in rows
-            if row["limit"] is not None and row["median"] > row["limit"]]
-    absent = [name for name in LIMITS if name not in {row["name"] for row in rows}]
-    for name in over:
-        print(f"bench: {name} is over its limit", file=sys.stderr)
-    for name in absent:
-        print(f"bench: {name} was not measured", file=sys.stderr)
-    return 1 if options.check and (over or absent) else 0
+def main():
+    options = parse_options()
+    # As Ctrl-C: what was started is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        baseline = read_baseline()
+        RECORD.write_text("")
+        samples, reasons = Samples(), {}
+        if options.part in (None, 1, 3):
+            with emulated_host() as host:
+                if options.part != 3:
+                    samples, reasons = part_one(host, options.rounds)
+                if options.part != 1:
+                    samples.update(part_three(host, DISK_ROUNDS))
+    except (BenchError, trace.TraceError, ValueError) as error:
+        sys.exit(f"bench: {error}")
+    except subprocess.SubprocessError as error:
+        sys.exit(f"bench: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    rows = report.judge(samples, baseline)
+    options.json.write_text(json.dumps({"version": 2, "rows": rows,
+                                        "exits": {k: sorted(v)[len(v) // 2]
+                                                  for k, v in reasons.items()}}, indent=1) + "\n")
+    print(report.table(rows))
+    failed = [f"{row['name']}: {row['verdict']}" for row in rows
+              if row["verdict"] in ("NOT MET", "WORSE")]
+    for text in failed:
+        print(f"bench: {text}", file=sys.stderr)
+    if options.update_baseline:
+        BASELINE.write_text(json.dumps({"version": 1, "rows": report.baseline_of(rows)},
+                                       indent=1) + "\n")
+    return 1 if options.check and failed else 0
 
 
 if __name__ == "__main__":

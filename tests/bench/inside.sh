@@ -1,40 +1,29 @@
 #!/bin/bash
-# The part of the benchmark that runs in the emulated host with the instruction clock.
+# Part one of the benchmark: runs in the emulated host with the instruction clock.
 #
-#   inside.sh PREFIX MEASURE PEER_INITRAMFS ROUNDS
+#   inside.sh PREFIX PROGRAMS IMAGE PEER_INITRAMFS ROUNDS
 #
-# Everything measured is copied to memory first and runs in a chroot there, dynamic linker and all: no
-# figure holds the file sharing between the host and the emulated host. Prints measure's lines, then the
-# smaps of a VMM with 128 MiB, each line after the word "smaps".
+# PREFIX: the product; PROGRAMS: a directory with measure; IMAGE: an OCI layout with mark-true;
+# PEER_INITRAMFS: the product's initramfs with guest_init added. Everything measured is copied to
+# memory first and runs in a chroot there, dynamic linker and all: no figure holds the file sharing
+# between the host and the emulated host.
+#
+# Prints records (report.py reads them): lines of measure, "memory N works|fails", and texts between
+# "begin KIND NAME" and "end".
 set -euo pipefail
-prefix=$1 measure=$2 peer_initramfs=$3 rounds=$4
+prefix=$1 programs=$2 image=$3 peer_initramfs=$4 rounds=$5
 work=/run/bench
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export HULL_EMULATED_HOST=never HULL_ROOT=$work/root
+tracing=/sys/kernel/tracing
+here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+# shellcheck source=inside_common.sh
+. "$here/inside_common.sh"
 
-# copy_program PROGRAM: the binary and what it is linked with, to the same paths below $work.
-copy_program() {
-  local path
-  path=$(command -v "$1")
-  cp -L "$path" "$work/peers/"
-  { ldd "$path" 2>/dev/null || true; } | grep -oE '/[^ ]+\.so[^ ]*' | while read -r library; do
-    mkdir -p "$work$(dirname "$library")"
-    cp -Ln "$library" "$work$library"
-  done
-}
-
-mkdir -p $work
-mount -t tmpfs -o mode=755 bench $work
-# The paths are the same inside the chroot and outside it.
-mkdir -p $work/run $work/tmp $work/proc $work/sys $work/dev $work/peers
-ln -s .. $work/run/bench
-for directory in proc sys dev; do mount --rbind /$directory $work/$directory; done
-mkdir -p $work/bundle/rootfs/bin $work/root
-cp -r "$prefix/bin" "$prefix/share" $work/
-cp "$measure" "$peer_initramfs" $work/
-for program in runc crun qemu-system-x86_64 $work/bin/hull-unpack; do copy_program $program; done
-mkdir -p $work/firmware
-cp -L /usr/share/qemu/bios-microvm.bin /usr/share/qemu/linuxboot_dma.bin $work/firmware/
+make_work_directory
+mkdir -p $work/bundle/rootfs/{bin,proc,dev,sys}
+cp -r "$image" $work/image
+cp "$peer_initramfs" $work/peer.cpio
+cp "$programs/measure" $work/
+for program in runc crun qemu-system-x86_64; do copy_program $program; done
 
 cp /bin/busybox $work/bundle/rootfs/bin/true
 cat >$work/bundle/config.json <<'X'
@@ -50,42 +39,135 @@ cat >$work/bundle/config.json <<'X'
  "linux": {"namespaces": [{"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"},
    {"type": "mount"}, {"type": "cgroup"}]}}
 X
-mkdir -p $work/bundle/rootfs/{proc,dev,sys}
 
-qemu=($work/peers/qemu-system-x86_64 -L $work/firmware
-  -M microvm,x-option-roms=off,pit=off,pic=off,rtc=off,isa-serial=off -accel kvm -cpu host -m 128M -smp 1
-  -nodefaults -no-user-config -display none -no-reboot
-  -kernel $work/share/vmlinux -initrd "$work/$(basename "$peer_initramfs")")
+hull=$work/bin/hull
+qemu=("${qemu_microvm[@]}" -m 128M -kernel $work/share/vmlinux -initrd $work/peer.cpio)
+# Parameters of the kernel, then of guest_init.
+qemu_reset='quiet reboot=t panic=-1 rdinit=/guest_init -- reset'
+qemu_idle='quiet rdinit=/guest_init -- idle'
 
-tab() { local IFS=$'\t'; printf '%s\n' "$*"; }
-{
-  tab nothing 0 $work/bundle/rootfs/bin/true
-  tab hull 0 $work/bin/hull run --rm busybox true
-  tab crun 0 $work/peers/crun run --bundle $work/bundle bench-crun
-  tab runc 0 $work/peers/runc run --bundle $work/bundle bench-runc
-  tab qemu 0 "${qemu[@]}" -append 'quiet reboot=t panic=-1'
-} >$work/candidates
-# Loads the built-in image, which is not part of a start.
-chroot $work $work/bin/hull run --rm busybox true
-chroot $work "$work/measure" "$rounds" <$work/candidates
+# candidate NAME: its line for measure.
+candidate() {
+  local tab=$'\t'
+  local -A command=(
+    [nothing]=$work/bundle/rootfs/bin/true
+    [hull]="$hull${tab}run${tab}--rm${tab}busybox${tab}true"
+    [hull-mark]="$hull${tab}run${tab}--rm${tab}bench${tab}/mark-true"
+    [hull-mark-2]="$hull${tab}run${tab}--rm${tab}--cpus${tab}2${tab}bench${tab}/mark-true"
+    [crun]="$work/peers/crun${tab}run${tab}--bundle${tab}$work/bundle${tab}bench-crun"
+    [runc]="$work/peers/runc${tab}run${tab}--bundle${tab}$work/bundle${tab}bench-runc"
+    [qemu]=$(IFS=$tab; printf '%s' "${qemu[*]}")"$tab-append$tab$qemu_reset"
+  )
+  printf '%s\t0\t%s\n' "$1" "${command[$1]}"
+}
 
-# Resident memory of the VMM that is not the guest's: everything mapped, less the range of mappings
-# that together are exactly the guest's RAM.
-chroot $work $work/bin/hull run --rm --memory 128m busybox sh -c 'echo ready; sleep 1000' \
-  >$work/ready &
-run=$!
-for _ in $(seq 300); do
-  [[ -s $work/ready ]] && break
-  sleep 0.1
-done
-vmm=
-for p in /proc/[0-9]*; do
-  [[ $(readlink "$p/exe") == */hull-vmm ]] && vmm=${p#/proc/}
-done 2>/dev/null
-sed 's/^/smaps /' "/proc/$vmm/smaps"
-# hull's third interrupt kills the container.
+stage "starts"
+# Loading the images is not part of a start.
+chroot $work $hull load /image >/dev/null
+chroot $work $hull run --rm busybox true
+
+for name in nothing hull hull-mark crun runc qemu; do candidate $name; done >$work/candidates
+chroot $work /measure "$rounds" <$work/candidates
+
+# The same once more under the kernel's tracing, for what lies within a start. These runs give no
+# totals.
+mount -t tracefs tracing $tracing 2>/dev/null || mountpoint -q $tracing
+echo 0 >$tracing/tracing_on
+echo mono >$tracing/trace_clock
+echo 4096 >$tracing/buffer_size_kb
+echo 'p:bench/kvm_dev_ioctl kvm:kvm_dev_ioctl command=%si:u32' >$tracing/kprobe_events
+
+# traced KIND NAME...: each candidate in turn, all rounds.
+traced() {
+  local kind=$1 round name
+  shift
+  for ((round = 0; round < rounds; round++)); do
+    for name in "$@"; do
+      candidate "$name" >$work/candidate
+      echo >$tracing/trace
+      [[ $kind != exits ]] || echo "$histogram" >$tracing/events/kvm/kvm_exit/trigger
+      echo 1 >$tracing/tracing_on
+      chroot $work /measure 1 <$work/candidate >$work/measured
+      echo 0 >$tracing/tracing_on
+      printf 'begin %s %s\n' "$kind" "$name"
+      cat $work/measured
+      case $kind in
+        exits)
+          cat $tracing/events/kvm/kvm_exit/hist
+          echo "!$histogram" >$tracing/events/kvm/kvm_exit/trigger
+          ;;
+        *) grep -v '^#' $tracing/trace ;;
+      esac
+      echo end
+    done
+  done
+}
+
+# switch 0|1 EVENT...
+switch() {
+  local state=$1 event
+  shift
+  for event in "$@"; do echo "$state" >"$tracing/events/$event/enable"; done
+}
+
+events=(bench/kvm_dev_ioctl sched/sched_process_exec sched/sched_process_exit kvm/kvm_entry
+  kvm/kvm_exit kvm/kvm_cpuid kvm/kvm_pio)
+# KVM_CREATE_VM; entries before the kernel has its own address space; CPUID (0x72 is SVM's number of it)
+# in user mode, which is neither that nor the kernel's half; the exit port.
+echo 'command == 0xae01' >$tracing/events/bench/kvm_dev_ioctl/filter
+echo 'rip < 0x10000000' >$tracing/events/kvm/kvm_entry/filter
+echo 'exit_reason == 0x72 && guest_rip >= 0x10000000 && guest_rip < 0x800000000000' >$tracing/events/kvm/kvm_exit/filter
+echo 'port == 0x501' >$tracing/events/kvm/kvm_pio/filter
+switch 1 "${events[@]}"
+stage "phases of a start"
+traced phases hull-mark hull-mark-2 qemu
+switch 0 "${events[@]}"
+
+events=(sched/sched_switch sched/sched_process_fork sched/sched_process_exec)
+switch 1 "${events[@]}"
+stage "processor time of a start"
+traced time hull
+switch 0 "${events[@]}"
+
+histogram='hist:keys=exit_reason.hex'
+stage "exits of a start"
+traced exits hull qemu
+
+# Memory: two idle containers of the same kernel, and an idle QEMU.
+idle() {
+  chroot $work $hull run --rm --memory 128m busybox sh -c 'echo ready; sleep 100000' >"$1" &
+  await test -s "$1"
+}
+smaps() {
+  printf 'begin smaps %s\n' "$1"
+  cat "/proc/$2/smaps"
+  echo end
+}
+stage "memory"
+idle $work/ready1
+first=$!
+idle $work/ready2
+second=$!
+mapfile -t vmms < <(processes_of hull-vmm)
+smaps hull "${vmms[0]}"
+smaps hull-second "${vmms[1]}"
+# The third interrupt kills the container.
 for _ in 1 2 3; do
-  kill -INT $run
+  kill -INT $first $second
   sleep 0.2
 done
-wait $run || true
+wait $first $second || true
+
+chroot $work "${qemu[@]}" -append "$qemu_idle" </dev/null >/dev/null &
+sleep 3
+smaps qemu "$(processes_of qemu-system-x86_64)"
+kill $!
+wait $! || true
+
+for mebibytes in 64 48 40 32 28 24; do
+  said=$(timeout 120 chroot $work $hull run --rm --memory ${mebibytes}m busybox sh -c 'echo works' \
+    2>/dev/null) || true
+  [[ $said == works ]] || said=fails
+  printf 'memory\t%s\t%s\n' $mebibytes "$said"
+  [[ $said == works ]] || break
+done

@@ -3,16 +3,20 @@
 //   measure ROUNDS < CANDIDATES
 //
 // CANDIDATES: one a line, fields separated by tabs: name, expected exit status, argv.... Each round
-// runs every candidate once, in order. Prints one line a run: name, tab, nanoseconds. In the
-// emulated host with the instruction clock, one nanosecond is one executed instruction of
-// everything that ran meanwhile: guest, VMM, kernel. The program is static and does nothing else,
-// so that it adds little (the row "nothing" in the benchmark's table shows how much: a posix_spawn
-// of itself).
+// runs every candidate once, in order. At the end it prints one line a run, fields separated by
+// tabs: "run", name, start and end in nanoseconds. In the emulated host with the instruction clock,
+// one nanosecond is one executed instruction of everything that ran meanwhile: guest, VMM, kernel.
+// The program is static, and prints nothing before the last run has ended, so that it adds little
+// (the row "nothing" in the benchmark's table shows how much: a posix_spawn of a static `true`).
 //
-// A candidate that ends with another status ends the benchmark: a failure is not a figure.
+// A candidate that ends with another status ends the benchmark: a failure is not a figure. One that
+// has not ended after kDeadlineMs is killed, and its line is "hung", name instead.
 
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <spawn.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,6 +32,9 @@
 extern char** environ;
 
 namespace {
+
+// Some ten times what the slowest candidate takes, on a clock that counts instructions.
+constexpr int kDeadlineMs = 1000;
 
 struct Candidate {
   std::string name;
@@ -72,7 +79,13 @@ std::vector<Candidate> ReadCandidates() {
 // the next.
 void LetTheKernelFinish() { usleep(300'000); }
 
-void RunOnce(const Candidate& candidate, const posix_spawn_file_actions_t& actions) {
+struct Run {
+  const Candidate* candidate = nullptr;
+  int64_t start = 0;
+  int64_t end = 0;  // 0: it hung
+};
+
+Run RunOnce(const Candidate& candidate, const posix_spawn_file_actions_t& actions) {
   std::vector<char*> argv;
   for (const std::string& argument : candidate.argv) {
     argv.push_back(const_cast<char*>(argument.c_str()));
@@ -85,20 +98,25 @@ void RunOnce(const Candidate& candidate, const posix_spawn_file_actions_t& actio
     std::fprintf(stderr, "measure: %s: %s\n", argv[0], strerror(error));
     std::exit(1);
   }
+  const int pidfd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+  pollfd ended = {pidfd, POLLIN, 0};
+  const bool hung = poll(&ended, 1, kDeadlineMs) != 1;
+  if (hung) kill(pid, SIGKILL);
   int status;
   if (waitpid(pid, &status, 0) != pid) {
     std::perror("measure: waitpid");
     std::exit(1);
   }
   const int64_t end = Nanoseconds();
+  close(pidfd);
+  if (hung) return {&candidate, 0, 0};
   const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   if (code != candidate.expected_status) {
     std::fprintf(stderr, "measure: %s ended with status %d, not %d\n", candidate.name.c_str(), code,
                  candidate.expected_status);
     std::exit(1);
   }
-  std::printf("%s\t%" PRId64 "\n", candidate.name.c_str(), end - start);
-  std::fflush(stdout);
+  return {&candidate, start, end};
 }
 
 }  // namespace
@@ -115,10 +133,11 @@ int main(int argc, char** argv) {
   posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   // Not the terminal's or the session's pipe: its reader's instructions would be counted.
   posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  std::vector<Run> runs;
   for (int round = 0; round < rounds; ++round) {
     for (const Candidate& candidate : candidates) {
       LetTheKernelFinish();
-      RunOnce(candidate, actions);
+      runs.push_back(RunOnce(candidate, actions));
     }
   }
   return 0;

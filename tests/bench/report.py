@@ -1,0 +1,193 @@
+"""The rows of the benchmark: what each is, what must hold of it, and how they are judged and printed.
+
+Nothing here does I/O.
+"""
+
+import dataclasses
+import json
+import re
+import statistics
+from typing import Optional
+
+# More than this above the baseline fails.
+TOLERANCE = 0.03
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    name: str
+    title: str
+    unit: str
+    must: Optional[float] = None
+    aim: Optional[float] = None
+    at_least: bool = False  # must and aim are lower bounds
+    gate: bool = False      # compared with the baseline: instructions that Hull executes
+
+
+# The jobs of jobs.fio.
+FIO_JOBS = {
+    "randread-4k": "4 KiB random reads",
+    "randread-4k-deep": "4 KiB random reads, 16 at a time",
+    "read-128k": "128 KiB sequential reads",
+    "randwrite-4k": "4 KiB random writes",
+    "write-128k": "128 KiB sequential writes",
+}
+
+ROWS = [
+    # Part one.
+    Row("nothing", "spawn of a static `true` (what measuring itself costs)", "Minstr"),
+    Row("hull", "`hull run --rm busybox true`, cold", "Minstr", 45, 30, gate=True),
+    Row("hull-to-runc", "the same as a part of `runc run`'s", "ratio", 1.0),
+    Row("hull-mark", "`hull run` of a program that only exits", "Minstr", gate=True),
+    Row("crun", "`crun run` of a static `true`", "Minstr"),
+    Row("runc", "`runc run` of the same", "Minstr"),
+    Row("qemu", "QEMU microvm, same kernel and initramfs, an init that resets at once", "Minstr"),
+    Row("cli-to-vmm", "phase: CLI start to VMM start", "Minstr", gate=True),
+    Row("vmm-to-guest", "phase: VMM start to first guest instruction", "Minstr", 3, 1.5, gate=True),
+    Row("kernel-to-agent", "phase: kernel entry to agent", "Minstr", gate=True),
+    Row("agent-to-process", "phase: agent to container process", "Minstr", gate=True),
+    Row("process-to-cli-exit", "phase: container process exit to CLI exit", "Minstr", gate=True),
+    Row("process-to-power-off", "— process exit to power-off", "Minstr", gate=True),
+    Row("power-off-to-vmm-exit", "— power-off to the VMM's exit(2)", "Minstr", gate=True),
+    Row("vmm-exit-to-cli-exit", "— the VMM's exit(2) to CLI exit", "Minstr", gate=True),
+    Row("create-to-init", "VM creation to first instruction of init, 1 vCPU, 128 MiB", "Minstr",
+        25, 15, gate=True),
+    Row("create-to-init-2", "the same with 2 vCPUs", "Minstr", 35, 25, gate=True),
+    Row("create-to-init-qemu", "the same in QEMU, 1 vCPU", "Minstr"),
+    Row("host-side", "`hull run`: CLI and monitor, everything they do", "Minstr", 8, 4, gate=True),
+    Row("vmm", "`hull run`: hull-vmm but for its vCPUs", "Minstr", gate=True),
+    Row("vcpus", "`hull run`: vCPU threads, with the guest", "Minstr", gate=True),
+    Row("kernel", "`hull run`: the host kernel's threads", "Minstr"),
+    Row("idle", "`hull run`: nobody runs, all wait", "Minstr"),
+    Row("other", "`hull run`: the benchmark and others", "Minstr"),
+    Row("hung", "starts of all candidates that did not end", "starts", 0),
+    Row("exits", "VM exits of `hull run --rm busybox true`", "exits", 400),
+    Row("exits-qemu", "VM exits of the QEMU start", "exits"),
+    Row("vmm-own", "hull-vmm's resident memory beyond the guest's", "MiB", 3, 2),
+    Row("qemu-own", "QEMU's resident memory beyond the guest's", "MiB"),
+    Row("guest-touched", "guest memory touched by an idle busybox container of 128 MiB", "MiB", 14,
+        10),
+    Row("guest-private", "— of it not shared with other machines", "MiB"),
+    Row("qemu-touched", "guest memory touched in QEMU by an idle init", "MiB"),
+    Row("kernel-shared", "guest kernel pages of one VM that another shares", "MiB"),
+    Row("kernel-shared-part", "— as a part of its kernel pages not written to", "ratio", 0.85,
+        at_least=True),
+    Row("smallest-memory", "smallest --memory in which busybox sh works", "MiB", 32, 24),
+    Row("kernel-size", "guest kernel, the file", "MiB"),
+    Row("initramfs-size", "agent with its initramfs", "MiB"),
+    # Part three.
+    *(row for job, title in FIO_JOBS.items() for row in [
+        Row(f"fio-{job}", f"virtio-blk, {title}, a request", "kinstr", gate=True),
+        Row(f"fio-{job}-qemu", "— the same in QEMU", "kinstr"),
+        Row(f"fio-{job}-ratio", "— ratio", "ratio", 1.0, 0.7)]),
+    *(row for name, title, unit in [
+        ("round-trip", "vsock, round trip of 64 bytes", "kinstr"),
+        ("to-host", "vsock, guest to host", "kinstr/MiB"),
+        ("to-guest", "vsock, host to guest", "kinstr/MiB")] for row in [
+            Row(f"vsock-{name}", title, unit, gate=True),
+            Row(f"vsock-{name}-qemu", "— the same with the host kernel's vhost, in QEMU", unit)]),
+]
+
+
+def smaps_mappings(lines):
+    """(start, end, path, {field: bytes}) of each mapping in the text of /proc/PID/smaps."""
+    mappings = []
+    for line in lines:
+        if match := re.match(r"([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ \S+ *(.*)", line):
+            mappings.append((int(match[1], 16), int(match[2], 16), match[3], {}))
+        elif match := re.match(r"(\w+): +(\d+) kB", line):
+            mappings[-1][3][match[1]] = int(match[2]) * 1024
+    return mappings
+
+
+def split_guest(mappings, guest_bytes):
+    """(the VMM's own, the guest's) mappings.
+
+    The guest's RAM is the run of adjacent mappings (a kernel that is mapped from its file splits it)
+    that together are exactly guest_bytes long.
+    """
+    for first, (start, _, _, _) in enumerate(mappings):
+        end = start
+        for last in range(first, len(mappings)):
+            if mappings[last][0] != end or mappings[last][1] - start > guest_bytes:
+                break
+            end = mappings[last][1]
+            if end - start == guest_bytes:
+                return mappings[:first] + mappings[last + 1:], mappings[first:last + 1]
+    raise ValueError("no run of mappings is the guest's RAM")
+
+
+def total(mappings, *fields):
+    return sum(values.get(field, 0) for _, _, _, values in mappings for field in fields)
+
+
+def fio_costs(text):
+    """Thousands of instructions a request, by row, from fio's JSON report."""
+    start = text.find("{")
+    if start < 0:
+        raise ValueError("fio reported nothing")
+    costs = {}
+    for job in json.loads(text[start:])["jobs"]:
+        side = job["read"] if job["read"]["total_ios"] else job["write"]
+        if job["error"] or not side["total_ios"]:
+            raise ValueError(f"fio's job {job['jobname']} failed with error {job['error']}")
+        # runtime is in milliseconds of the guest's clock, each a million instructions.
+        costs[f"fio-{job['jobname']}"] = side["runtime"] * 1e3 / side["total_ios"]
+    return costs
+
+
+def vsock_costs(lines):
+    """Thousands of instructions, by row, from the lines of vsock_host."""
+    costs = {}
+    for line in lines:
+        _, name, nanoseconds = line.split("\t")
+        costs[f"vsock-{name}"] = int(nanoseconds) / 1e3
+    return costs
+
+
+def judge(samples, baseline):
+    """The rows of the measured figures, in order, as dictionaries.
+
+    samples: lists of figures by name. baseline: medians by name. A row's "verdict" is "" (nothing to
+    hold), "met", "NOT MET" or "WORSE" (than the baseline).
+    """
+    result = []
+    for row in ROWS:
+        values = samples.get(row.name)
+        if not values:
+            continue
+        median = statistics.median(values)
+        verdict = ""
+        if row.must is not None:
+            met = median >= row.must if row.at_least else median <= row.must
+            verdict = "met" if met else "NOT MET"
+        before = baseline.get(row.name) if row.gate else None
+        if before is not None and median > before * (1 + TOLERANCE) and verdict != "NOT MET":
+            verdict = "WORSE"
+        result.append({"name": row.name, "title": row.title, "unit": row.unit, "median": median,
+                       "min": min(values), "max": max(values), "runs": len(values),
+                       "must": row.must, "aim": row.aim, "baseline": before, "verdict": verdict})
+    return result
+
+
+def baseline_of(rows):
+    """The medians to compare later runs with, by name."""
+    gates = {row.name for row in ROWS if row.gate}
+    return {row["name"]: round(row["median"], 3) for row in rows if row["name"] in gates}
+
+
+def number(value):
+    if value is None:
+        return ""
+    return f"{value:.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:.2f}"
+
+
+def table(rows):
+    lines = ["| what | median | min to max | must | aim | unit | |",
+             "| --- | ---: | ---: | ---: | ---: | --- | --- |"]
+    for row in rows:
+        spread = (f"{number(row['min'])} to {number(row['max'])}" if row["runs"] > 1 else "")
+        lines.append(f"| {row['title']} | {number(row['median'])} | {spread} | "
+                     f"{number(row['must'])} | {number(row['aim'])} | {row['unit']} | "
+                     f"{row['verdict']} |")
+    return "\n".join(lines)
