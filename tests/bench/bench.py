@@ -34,6 +34,7 @@ RECORD = PREFIX / "bench.log"
 MIB = 1 << 20
 # Guest memory of the machines that are weighed; inside.sh says the same to hull and QEMU.
 GUEST_MEMORY = 128 * MIB
+PARTS = [1, 3]
 # Boots of part three for each VMM; each does thousands of requests.
 DISK_ROUNDS = 2
 # Far above what a part takes, so that a hang ends.
@@ -237,7 +238,7 @@ def part_three(host, rounds):
         for name, value in figures.items():
             samples.add(name + suffix, value)
     for name in list(samples):
-        if name + "-qemu" in samples:
+        if name.startswith("fio-") and name + "-qemu" in samples:
             samples[name + "-ratio"] = [statistics.median(samples[name]) /
                                         statistics.median(samples[name + "-qemu"])]
     return samples
@@ -257,9 +258,8 @@ def parse_options():
     parser = argparse.ArgumentParser(prog="hull bench", description="Measures Hull and its peers.")
     parser.add_argument("--rounds", type=int, default=11,
                         help="runs of each candidate; the first is a warm-up (default 11)")
-    parser.add_argument("--part", type=int, choices=[1, 2, 3],
-                        help="1: starts and memory, 2: natively on /dev/kvm, 3: disks and sockets "
-                             "(default: all)")
+    parser.add_argument("--part", type=int, choices=PARTS,
+                        help="1: starts and memory, 3: disks and sockets (default: all)")
     parser.add_argument("--json", type=pathlib.Path, default=PREFIX / "bench.json",
                         help="where the figures go besides the table (default .hull/bench.json)")
     parser.add_argument("--check", action="store_true",
@@ -275,18 +275,18 @@ def parse_options():
 
 def main():
     options = parse_options()
+    parts = [options.part] if options.part else PARTS
     # As Ctrl-C: what was started is ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         baseline = read_baseline()
         RECORD.write_text("")
         samples, reasons = Samples(), {}
-        if options.part in (None, 1, 3):
-            with emulated_host() as host:
-                if options.part != 3:
-                    samples, reasons = part_one(host, options.rounds)
-                if options.part != 1:
-                    samples.update(part_three(host, DISK_ROUNDS))
+        with emulated_host() as host:
+            if 1 in parts:
+                samples, reasons = part_one(host, options.rounds)
+            if 3 in parts:
+                samples.update(part_three(host, DISK_ROUNDS))
     except (BenchError, trace.TraceError, ValueError) as error:
         sys.exit(f"bench: {error}")
     except subprocess.SubprocessError as error:
@@ -300,6 +300,8 @@ def main():
     print(report.table(rows))
     failed = [f"{row['name']}: {row['verdict']}" for row in rows
               if row["verdict"] in ("NOT MET", "WORSE")]
+    failed += [f"{name}: NOT MEASURED"
+               for name in report.not_measured(rows, parts)]
     for text in failed:
         print(f"bench: {text}", file=sys.stderr)
     if options.update_baseline:

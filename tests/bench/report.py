@@ -170,6 +170,17 @@ def judge(samples, baseline):
     return result
 
 
+def not_measured(rows, parts):
+    """Names of the rows with a must of these parts that are not there: as bad as a must not met."""
+    there = {row["name"] for row in rows}
+    return [row.name for row in ROWS
+            if row.must is not None and part_of(row) in parts and row.name not in there]
+
+
+def part_of(row):
+    return 3 if row.name.startswith(("fio-", "vsock-")) else 1
+
+
 def baseline_of(rows):
     """The medians to compare later runs with, by name."""
     gates = {row.name for row in ROWS if row.gate}
