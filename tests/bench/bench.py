@@ -286,7 +286,11 @@ def main():
             if 1 in parts:
                 samples, reasons = part_one(host, options.rounds)
             if 3 in parts:
-                samples.update(part_three(host, DISK_ROUNDS))
+                try:
+                    samples.update(part_three(host, DISK_ROUNDS))
+                except (BenchError, subprocess.SubprocessError, ValueError) as error:
+                    # Its rows count as not measured; those of part one stay.
+                    print(f"bench: part three: {error}", file=sys.stderr)
     except (BenchError, trace.TraceError, ValueError) as error:
         sys.exit(f"bench: {error}")
     except subprocess.SubprocessError as error:

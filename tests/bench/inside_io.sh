@@ -17,7 +17,7 @@ here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 disk_mebibytes=64
 report_bytes=$((256 << 10))
 # What a boot and its work take at most, on a clock that counts instructions.
-deadline=10
+deadline=5
 
 make_work_directory
 copy_program qemu-system-x86_64
