@@ -186,8 +186,9 @@ absl::StatusOr<UniqueFd> MountFileSystems(const BootConfig& config) {
     if (symlink(link.target, link.link) != 0) return PosixError("symlink in /dev");
   }
   HULL_RETURN_IF_ERROR(Mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755"));
+  // favordynmods as hosts of microVMs have it: see README.md.
   HULL_RETURN_IF_ERROR(Mount("cgroup2", "/sys/fs/cgroup", "cgroup2",
-                             MS_NOSUID | MS_NODEV | MS_NOEXEC, "nsdelegate"));
+                             MS_NOSUID | MS_NODEV | MS_NOEXEC, "nsdelegate,favordynmods"));
 
   HULL_RETURN_IF_ERROR(MakeDirectories(kDataDirectory, 0700));
   HULL_RETURN_IF_ERROR(Mount(kDataDisk, kDataDirectory, "ext4", MS_NODEV, kDataDiskOptions));
