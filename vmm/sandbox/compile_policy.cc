@@ -1,0 +1,229 @@
+// Compiles the lists of allowed system calls to BPF, at build time.
+//
+//   compile_policy HEADER NAME=FILE[+FILE...]... > filters.cc
+//
+// The result defines, in namespace hull::sandbox, one array of BPF instructions for each NAME
+// (kNameFilter) and the names of all system calls, as HEADER declares them. Several files make one
+// list: what the first says, and what the others allow.
+//
+// A line of a policy is a comment (#), or a system call:
+//   NAME                                   whatever its arguments
+//   NAME argN == VALUE[, ...]              only with these arguments; several lines are
+//   alternatives NAME argN & MASK == VALUE[, ...]       the same with some bits of it NAME : errno
+//   ERROR                     not allowed, but answered with this error
+// Everything else raises SIGSYS in the thread; another architecture's calls kill the process.
+
+#include <asm/unistd.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/fs.h>
+#include <linux/kvm.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <iostream>
+#include <map>
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace {
+
+// <linux/kvm.h> computes these from structures that C++ lays out differently (see vmm/kvm/abi.h);
+// the kernel's numbers.
+constexpr uint64_t kGetSupportedCpuid = 0xc008ae05;
+constexpr uint64_t kSetCpuid2 = 0x4008ae90;
+constexpr uint64_t kSetMsrs = 0x4008ae89;
+
+const std::map<std::string, uint64_t>& Constants() {
+  static const auto* const constants = new std::map<std::string, uint64_t>{
+#define HULL_CONSTANT(name) {#name, static_cast<uint64_t>(name)}
+      HULL_CONSTANT(KVM_RUN),
+      HULL_CONSTANT(KVM_IRQ_LINE),
+      HULL_CONSTANT(KVM_CHECK_EXTENSION),
+      HULL_CONSTANT(KVM_CREATE_VM),
+      {"KVM_GET_SUPPORTED_CPUID", kGetSupportedCpuid},
+      HULL_CONSTANT(KVM_SET_TSS_ADDR),
+      HULL_CONSTANT(KVM_CREATE_IRQCHIP),
+      HULL_CONSTANT(KVM_SET_USER_MEMORY_REGION),
+      HULL_CONSTANT(KVM_IOEVENTFD),
+      HULL_CONSTANT(KVM_CREATE_VCPU),
+      {"KVM_SET_CPUID2", kSetCpuid2},
+      {"KVM_SET_MSRS", kSetMsrs},
+      HULL_CONSTANT(KVM_GET_SREGS),
+      HULL_CONSTANT(KVM_SET_SREGS),
+      HULL_CONSTANT(KVM_SET_REGS),
+      HULL_CONSTANT(BLKGETSIZE64),
+      {"~PROT_READ_WRITE", ~uint64_t{PROT_READ | PROT_WRITE}},
+      {"MAP_PRIVATE_ANONYMOUS", MAP_PRIVATE | MAP_ANONYMOUS},
+      HULL_CONSTANT(MREMAP_MAYMOVE),
+      HULL_CONSTANT(MADV_DONTNEED),
+      HULL_CONSTANT(MADV_DONTDUMP),
+      HULL_CONSTANT(MSG_DONTWAIT),
+      HULL_CONSTANT(AT_EMPTY_PATH),
+      HULL_CONSTANT(F_GETFL),
+      HULL_CONSTANT(F_SETFL),
+      HULL_CONSTANT(F_GETFD),
+      HULL_CONSTANT(F_SETFD),
+      HULL_CONSTANT(F_OFD_SETLK),
+      HULL_CONSTANT(F_DUPFD_CLOEXEC),
+      HULL_CONSTANT(PR_GET_NAME),
+      HULL_CONSTANT(PR_SET_NAME),
+      HULL_CONSTANT(PR_GET_SECCOMP),
+      HULL_CONSTANT(SECCOMP_SET_MODE_FILTER),
+      // What pthread_create(3) asks for.
+      {"CLONE_THREAD_FLAGS", CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
+                                 CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID |
+                                 CLONE_CHILD_CLEARTID},
+      HULL_CONSTANT(ENOMEM),
+      HULL_CONSTANT(ENOSYS),
+#undef HULL_CONSTANT
+  };
+  return *constants;
+}
+
+[[noreturn]] void Fail(const std::string& where, const std::string& what) {
+  std::cerr << where << ": " << what << "\n";
+  std::exit(1);
+}
+
+uint64_t Value(const std::string& text, const std::string& where) {
+  if (const auto found = Constants().find(text); found != Constants().end()) return found->second;
+  char* end;
+  const uint64_t value = std::strtoull(text.c_str(), &end, 0);
+  if (text.empty() || *end != '\0') Fail(where, "unknown constant " + text);
+  return value;
+}
+
+void Expect(const std::string& word, const std::string& expected, const std::string& where) {
+  if (word != expected) Fail(where, "expected " + expected + " instead of " + word);
+}
+
+// The words of a condition: argN == VALUE, or argN & MASK == VALUE.
+scmp_arg_cmp Condition(const std::vector<std::string>& words, const std::string& where) {
+  if (words.empty() || words[0].size() != 4 || words[0].rfind("arg", 0) != 0 || words[0][3] < '0' ||
+      words[0][3] > '5') {
+    Fail(where, "expected arg0 to arg5");
+  }
+  const auto argument = static_cast<unsigned>(words[0][3] - '0');
+  if (words.size() == 3) {
+    Expect(words[1], "==", where);
+    return scmp_arg_cmp{argument, SCMP_CMP_EQ, Value(words[2], where), 0};
+  }
+  if (words.size() != 5) Fail(where, "expected argN == VALUE or argN & MASK == VALUE");
+  Expect(words[1], "&", where);
+  Expect(words[3], "==", where);
+  return scmp_arg_cmp{argument, SCMP_CMP_MASKED_EQ, Value(words[2], where), Value(words[4], where)};
+}
+
+void AddRule(scmp_filter_ctx filter, const std::string& line, const std::string& where,
+             uint8_t priority, bool allow_only) {
+  std::istringstream words(line);
+  std::string name;
+  words >> name;
+  const int number = seccomp_syscall_resolve_name_arch(SCMP_ARCH_X86_64, name.c_str());
+  if (number < 0) Fail(where, "no system call " + name);
+  uint32_t action = SCMP_ACT_ALLOW;
+  std::vector<scmp_arg_cmp> conditions;
+  std::vector<std::string> condition;
+  std::string word;
+  while (words >> word) {
+    if (word == ":") {
+      std::string error;
+      words >> word >> error;
+      Expect(word, "errno", where);
+      action = SCMP_ACT_ERRNO(static_cast<uint32_t>(Value(error, where)));
+      continue;
+    }
+    const bool last = word.back() == ',';
+    if (last) word.pop_back();
+    condition.push_back(word);
+    if (last) {
+      conditions.push_back(Condition(condition, where));
+      condition.clear();
+    }
+  }
+  if (!condition.empty()) conditions.push_back(Condition(condition, where));
+  if (allow_only && action != SCMP_ACT_ALLOW) return;
+  seccomp_syscall_priority(filter, number, priority);
+  const int error = seccomp_rule_add_array(
+      filter, action, number, static_cast<unsigned>(conditions.size()), conditions.data());
+  // The same rule twice, from two files, is no mistake.
+  if (error != 0 && error != -EEXIST) Fail(where, std::strerror(-error));
+}
+
+std::vector<sock_filter> Compile(const std::vector<std::string>& files) {
+  const scmp_filter_ctx filter = seccomp_init(SCMP_ACT_TRAP);
+  seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+  // The calls that come first in a policy are looked at first.
+  uint8_t priority = 255;
+  for (const std::string& file : files) {
+    std::ifstream input(file);
+    if (!input) Fail(file, "cannot be read");
+    std::string line;
+    for (int number = 1; std::getline(input, line); ++number) {
+      line.resize(std::min(line.size(), line.find('#')));
+      if (line.find_first_not_of(" \t") == std::string::npos) continue;
+      AddRule(filter, line, file + ":" + std::to_string(number), priority, file != files[0]);
+      if (priority > 0) --priority;
+    }
+  }
+  const int memory = memfd_create("filter", 0);
+  if (memory < 0 || seccomp_export_bpf(filter, memory) != 0) Fail(files[0], "cannot be compiled");
+  std::vector<sock_filter> program(static_cast<size_t>(lseek(memory, 0, SEEK_END)) /
+                                   sizeof(sock_filter));
+  if (pread(memory, program.data(), program.size() * sizeof(sock_filter), 0) < 0) {
+    Fail(files[0], "cannot be read back");
+  }
+  return program;
+}
+
+void PrintNames() {
+  // Above the last number of this header; kernels add new ones at the end.
+  constexpr int kEnd = 470;
+  std::printf("const char* const kSystemCallNames[] = {\n");
+  for (int number = 0; number < kEnd; ++number) {
+    char* name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_X86_64, number);
+    std::printf("    \"%s\",\n", name != nullptr ? name : "");
+    std::free(name);
+  }
+  std::printf("};\nconst size_t kSystemCallCount = %d;\n", kEnd);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 3) Fail("usage", "compile_policy HEADER NAME=FILE[+FILE...]...");
+  std::printf("// Made by vmm/sandbox/compile_policy.cc.\n#include \"%s\"\n", argv[1]);
+  std::printf("namespace hull::sandbox {\n");
+  for (int i = 2; i < argc; ++i) {
+    const std::string argument = argv[i];
+    const size_t equals = argument.find('=');
+    if (equals == std::string::npos) Fail(argument, "expected NAME=FILE");
+    std::vector<std::string> files;
+    std::istringstream list(argument.substr(equals + 1));
+    for (std::string file; std::getline(list, file, '+');) files.push_back(file);
+    const std::vector<sock_filter> program = Compile(files);
+    const std::string name = argument.substr(0, equals);
+    std::printf("const sock_filter k%sFilter[] = {\n", name.c_str());
+    for (const sock_filter& one : program) {
+      std::printf("    {0x%x, %u, %u, 0x%x},\n", one.code, one.jt, one.jf, one.k);
+    }
+    std::printf("};\nconst size_t k%sFilterSize = %zu;\n", name.c_str(), program.size());
+  }
+  PrintNames();
+  std::printf("}  // namespace hull::sandbox\n");
+  return 0;
+}
