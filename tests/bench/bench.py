@@ -218,8 +218,10 @@ def part_one(host, rounds):
         if len(values) > 1:
             samples[name] = values[1:]
     samples["hung"] = [len(hung)]
-    ratios = [hull / runc for hull, runc in zip(samples["hull"], samples["runc"])]
-    samples["hull-to-runc"] = ratios
+    # A candidate of which no start ended has no samples.
+    ratios = [hull / runc for hull, runc in zip(samples.get("hull", []), samples.get("runc", []))]
+    if ratios:
+        samples["hull-to-runc"] = ratios
     memory_figures(samples, smaps)
     samples["kernel-size"] = [(PREFIX / "share" / "vmlinux").stat().st_size / MIB]
     samples["initramfs-size"] = [(PREFIX / "share" / "initramfs.cpio").stat().st_size / MIB]
