@@ -140,5 +140,13 @@ int main(int argc, char** argv) {
       runs.push_back(RunOnce(candidate, actions));
     }
   }
+  for (const Run& run : runs) {
+    if (run.end == 0) {
+      std::printf("hung\t%s\n", run.candidate->name.c_str());
+    } else {
+      std::printf("run\t%s\t%" PRId64 "\t%" PRId64 "\n", run.candidate->name.c_str(), run.start,
+                  run.end);
+    }
+  }
   return 0;
 }
