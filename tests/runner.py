@@ -158,8 +158,8 @@ def run_scripts(tally, word):
         if word not in script.name:
             continue
         say(f"== e2e {script.name}")
-        with subprocess.Popen(["timeout", str(SCRIPT_SECONDS), script], stdout=subprocess.PIPE, text=True,
-                              env=dict(os.environ, HULL=str(HULL))) as process:
+        with subprocess.Popen(["timeout", str(SCRIPT_SECONDS), script], stdout=subprocess.PIPE,
+                              text=True, env=dict(os.environ, HULL=str(HULL))) as process:
             lines = []
             for line in process.stdout:
                 say(line.rstrip("\n"))
