@@ -6,8 +6,11 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <sstream>
 #include <string>
+#include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
@@ -153,6 +156,36 @@ TEST_F(GuestsTest, SignalsStopASpinningGuestAtOnce) {
     EXPECT_EQ(result.status, 128 + number);
     EXPECT_EQ(result.err, absl::StrCat("hull-vmm: stopped by signal ", number, "\n"));
     EXPECT_NE(access(directory_.Path("vsock").c_str(), F_OK), 0) << "the socket is left behind";
+  }
+}
+
+// The process and what it started, by /proc.
+std::vector<pid_t> Family(pid_t pid) {
+  std::vector<pid_t> family = {pid};
+  for (size_t i = 0; i < family.size(); ++i) {
+    std::ifstream children(absl::StrCat("/proc/", family[i], "/task/", family[i], "/children"));
+    for (pid_t child; children >> child;) family.push_back(child);
+  }
+  return family;
+}
+
+TEST_F(GuestsTest, NoMappingIsWritableAndExecutable) {
+  VmmProcess vmm({"--spec", Spec("spin", absl::StrCat(R"(,"console":{"fd":1})", AllDevices()), 2)});
+  ASSERT_TRUE(vmm.AwaitOutput(kTimeout));
+  for (const pid_t pid : Family(vmm.pid())) {
+    std::ifstream maps(absl::StrCat("/proc/", pid, "/maps"));
+    int lines = 0;
+    for (std::string line; std::getline(maps, line); ++lines) {
+      std::istringstream fields(line);
+      std::string range, permissions, offset, device, inode, file;
+      fields >> range >> permissions >> offset >> device >> inode >> file;
+      EXPECT_FALSE(permissions[1] == 'w' && permissions[2] == 'x') << line;
+      if (permissions[2] != 'x') continue;
+      // Code is the program's own and the kernel's, never what was mapped while it ran.
+      EXPECT_TRUE(absl::EndsWith(file, "/hull-vmm") || file == "[vdso]" || file == "[vsyscall]")
+          << line;
+    }
+    EXPECT_GT(lines, 10) << pid;
   }
 }
 
