@@ -7,6 +7,7 @@ and host kernel together.
 import argparse
 import contextlib
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -34,7 +35,12 @@ RECORD = PREFIX / "bench.log"
 MIB = 1 << 20
 # Guest memory of the machines that are weighed; inside.sh says the same to hull and QEMU.
 GUEST_MEMORY = 128 * MIB
-PARTS = [1, 3]
+PARTS = [1, 2, 3]
+# Starts of each candidate of part two: wall time needs more of them than a count of instructions.
+NATIVE_ROUNDS = 101
+# Some hundred times what the slowest candidate of part two takes.
+NATIVE_DEADLINE_MS = 10000
+NATIVE_PAUSE_MS = 50
 # Boots of part three for each VMM; each does thousands of requests.
 DISK_ROUNDS = 2
 # Far above what a part takes, so that a hang ends.
@@ -228,6 +234,45 @@ def part_one(host, rounds):
     return samples, reasons
 
 
+def native_candidates(directory):
+    """The lines for measure: what starts the three-instruction guest on /dev/kvm, in turn."""
+    firmware = PROGRAMS / "firmware.bin"
+    spec = directory / "machine.json"
+    spec.write_text(json.dumps({"version": 1, "machine": "micro", "vcpus": 1,
+                                "memory_bytes": GUEST_MEMORY, "firmware": {"path": str(firmware)}}))
+    # QEMU's BIOS is at least 64 KiB long; its end is what the CPU starts with.
+    bios = directory / "bios.bin"
+    bios.write_bytes(firmware.read_bytes().rjust(64 << 10, b"\0"))
+    # The microvm without any device but the one that ends it, with status 1 * 2 + 1.
+    qemu = ["-M", "microvm,x-option-roms=off,pit=off,pic=off,rtc=off,isa-serial=off",
+            "-accel", "kvm", "-cpu", "host,arch-capabilities=off", "-smp", "1", "-m", f"{GUEST_MEMORY // MIB}M",
+            "-nodefaults", "-no-user-config", "-display", "none", "-bios", bios,
+            "-device", "isa-debug-exit,iobase=0x501,iosize=1"]
+    candidates = [("native-floor", 0, [PROGRAMS / "floor", firmware]),
+                  ("native-hull", 0, [PREFIX / "bin" / "hull-vmm", f"--spec={spec}"]),
+                  ("native-qemu", 3, [shutil.which("qemu-system-x86_64"), *qemu])]
+    return "".join("\t".join([name, str(status), *map(str, argv)]) + "\n"
+                   for name, status, argv in candidates)
+
+
+def part_two(rounds):
+    """Wall time on /dev/kvm itself, of candidates in turn, so that what disturbs one disturbs all."""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        raise BenchError("/dev/kvm cannot be opened")
+    print("bench: starts on /dev/kvm", file=sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="hull-bench-") as temporary:
+        done = subprocess.run([PROGRAMS / "measure", str(rounds), str(NATIVE_DEADLINE_MS),
+                               str(NATIVE_PAUSE_MS)],
+                              input=native_candidates(pathlib.Path(temporary)),
+                              stdout=subprocess.PIPE, text=True, timeout=PART_TIMEOUT_S,
+                              check=False)
+    with open(RECORD, "a", encoding="utf-8") as record:
+        record.write(done.stdout)
+    if done.returncode != 0:
+        raise BenchError(f"measure failed (status {done.returncode})")
+    return report.native_samples(done.stdout.splitlines())
+
+
 def part_three(host, rounds):
     samples = Samples()
     with tempfile.TemporaryDirectory(prefix="hull-bench-") as temporary:
@@ -246,6 +291,15 @@ def part_three(host, rounds):
     return samples
 
 
+@contextlib.contextmanager
+def rows_of_others_stay(part):
+    """What a part that fails should have measured counts as not measured; the other parts go on."""
+    try:
+        yield
+    except (BenchError, subprocess.SubprocessError, ValueError) as error:
+        print(f"bench: part {part}: {error}", file=sys.stderr)
+
+
 def read_baseline():
     try:
         document = json.loads(BASELINE.read_text())
@@ -259,9 +313,10 @@ def read_baseline():
 def parse_options():
     parser = argparse.ArgumentParser(prog="hull bench", description="Measures Hull and its peers.")
     parser.add_argument("--rounds", type=int, default=11,
-                        help="runs of each candidate; the first is a warm-up (default 11)")
+                        help="runs of each candidate of part 1; the first is a warm-up (default 11)")
     parser.add_argument("--part", type=int, choices=PARTS,
-                        help="1: starts and memory, 3: disks and sockets (default: all)")
+                        help="1: starts and memory, 2: starts on /dev/kvm itself, 3: disks and "
+                             "sockets (default: all)")
     parser.add_argument("--json", type=pathlib.Path, default=PREFIX / "bench.json",
                         help="where the figures go besides the table (default .hull/bench.json)")
     parser.add_argument("--check", action="store_true",
@@ -284,15 +339,18 @@ def main():
         baseline = read_baseline()
         RECORD.write_text("")
         samples, reasons = Samples(), {}
-        with emulated_host() as host:
-            if 1 in parts:
-                samples, reasons = part_one(host, options.rounds)
-            if 3 in parts:
-                try:
-                    samples.update(part_three(host, DISK_ROUNDS))
-                except (BenchError, subprocess.SubprocessError, ValueError) as error:
-                    # Its rows count as not measured; those of part one stay.
-                    print(f"bench: part three: {error}", file=sys.stderr)
+        # Before the emulated host takes a processor.
+        if 2 in parts:
+            with rows_of_others_stay("two"):
+                samples.update(part_two(NATIVE_ROUNDS))
+        if parts != [2]:
+            with emulated_host() as host:
+                if 1 in parts:
+                    started, reasons = part_one(host, options.rounds)
+                    samples.update(started)
+                if 3 in parts:
+                    with rows_of_others_stay("three"):
+                        samples.update(part_three(host, DISK_ROUNDS))
     except (BenchError, trace.TraceError, ValueError) as error:
         sys.exit(f"bench: {error}")
     except subprocess.SubprocessError as error:

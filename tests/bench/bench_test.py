@@ -126,6 +126,26 @@ class ReportTest(unittest.TestCase):
         # Peers are not held to a baseline.
         self.assertEqual(verdict("runc", 99, {"runc": 1}), "")
 
+    def test_native_starts_are_held_against_the_floor_of_their_round(self):
+        lines = [f"run\t{name}\t{start * 10**6}\t{(start + took) * 10**6}"
+                 for start, name, took in [
+                     (0, "native-floor", 99), (100, "native-hull", 99), (200, "native-qemu", 99),
+                     (300, "native-floor", 8), (400, "native-hull", 12), (500, "native-qemu", 40),
+                     (600, "native-floor", 10), (700, "native-hull", 11), (800, "native-qemu", 60)]]
+        self.assertEqual(report.native_samples(lines), {
+            "native-floor": [8, 10], "native-hull": [12, 11], "native-qemu": [40, 60],
+            "native-hull-ratio": [1.5, 1.1], "native-qemu-ratio": [5, 6]})
+        with self.assertRaisesRegex(ValueError, "did not end"):
+            report.native_samples(lines + ["hung\tnative-hull"])
+
+    def test_what_has_a_must_and_was_not_measured_is_named(self):
+        rows = report.judge({"hull": [40], "native-floor": [9]}, {})
+        self.assertEqual(report.not_measured(rows, [2]), ["native-hull-ratio"])
+        missing = report.not_measured(rows, [1, 2, 3])
+        self.assertNotIn("hull", missing)
+        self.assertIn("vmm-own", missing)
+        self.assertIn("fio-randread-4k-ratio", missing)
+
     def test_fio(self):
         text = ('fio: notice\n{"jobs": [{"jobname": "read-128k", "error": 0, "read": {"total_ios": 500,'
                 ' "runtime": 100}, "write": {"total_ios": 0, "runtime": 0}}]}')

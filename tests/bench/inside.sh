@@ -14,6 +14,8 @@ set -euo pipefail
 prefix=$1 programs=$2 image=$3 peer_initramfs=$4 rounds=$5
 work=/run/bench
 tracing=/sys/kernel/tracing
+# Some ten times what the slowest candidate takes, on a clock that counts instructions.
+deadline_ms=1000 pause_ms=300
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 # shellcheck source=inside_common.sh
 . "$here/inside_common.sh"
@@ -67,7 +69,7 @@ chroot $work $hull load /image >/dev/null
 chroot $work $hull run --rm busybox true
 
 for name in nothing hull hull-mark crun runc qemu; do candidate $name; done >$work/candidates
-chroot $work /measure "$rounds" <$work/candidates
+chroot $work /measure "$rounds" $deadline_ms $pause_ms <$work/candidates
 
 # The same once more under the kernel's tracing, for what lies within a start. These runs give no
 # totals.
@@ -87,7 +89,7 @@ traced() {
       echo >$tracing/trace
       [[ $kind != exits ]] || echo "$histogram" >$tracing/events/kvm/kvm_exit/trigger
       echo 1 >$tracing/tracing_on
-      chroot $work /measure 1 <$work/candidate >$work/measured
+      chroot $work /measure 1 $deadline_ms $pause_ms <$work/candidate >$work/measured
       echo 0 >$tracing/tracing_on
       printf 'begin %s %s\n' "$kind" "$name"
       cat $work/measured

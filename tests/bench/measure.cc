@@ -1,16 +1,18 @@
 // Runs candidates in turn and prints what each run cost on CLOCK_MONOTONIC.
 //
-//   measure ROUNDS < CANDIDATES
+//   measure ROUNDS DEADLINE_MS PAUSE_MS < CANDIDATES
 //
-// CANDIDATES: one a line, fields separated by tabs: name, expected exit status, argv.... Each round
-// runs every candidate once, in order. At the end it prints one line a run, fields separated by
-// tabs: "run", name, start and end in nanoseconds. In the emulated host with the instruction clock,
-// one nanosecond is one executed instruction of everything that ran meanwhile: guest, VMM, kernel.
-// The program is static, and prints nothing before the last run has ended, so that it adds little
-// (the row "nothing" in the benchmark's table shows how much: a posix_spawn of a static `true`).
+// PAUSE_MS passes before each run, so that what a run left the kernel to do (the end of a VM's
+// memory, say) is not counted as part of the next. CANDIDATES: one a line, fields separated by
+// tabs: name, expected exit status, argv.... Each round runs every candidate once, in order. At the
+// end it prints one line a run, fields separated by tabs: "run", name, start and end in
+// nanoseconds. In the emulated host with the instruction clock, one nanosecond is one executed
+// instruction of everything that ran meanwhile: guest, VMM, kernel. The program is static, and
+// prints nothing before the last run has ended, so that it adds little (the row "nothing" in the
+// benchmark's table shows how much: a posix_spawn of a static `true`).
 //
 // A candidate that ends with another status ends the benchmark: a failure is not a figure. One that
-// has not ended after kDeadlineMs is killed, and its line is "hung", name instead.
+// has not ended after DEADLINE_MS is killed, and its line is "hung", name instead.
 
 #include <fcntl.h>
 #include <poll.h>
@@ -32,9 +34,6 @@
 extern char** environ;
 
 namespace {
-
-// Some ten times what the slowest candidate takes, on a clock that counts instructions.
-constexpr int kDeadlineMs = 1000;
 
 struct Candidate {
   std::string name;
@@ -75,17 +74,14 @@ std::vector<Candidate> ReadCandidates() {
   return candidates;
 }
 
-// What a run left the kernel to do (the end of a VM's memory, say) must not be counted as part of
-// the next.
-void LetTheKernelFinish() { usleep(300'000); }
-
 struct Run {
   const Candidate* candidate = nullptr;
   int64_t start = 0;
   int64_t end = 0;  // 0: it hung
 };
 
-Run RunOnce(const Candidate& candidate, const posix_spawn_file_actions_t& actions) {
+Run RunOnce(const Candidate& candidate, const posix_spawn_file_actions_t& actions,
+            int deadline_ms) {
   std::vector<char*> argv;
   for (const std::string& argument : candidate.argv) {
     argv.push_back(const_cast<char*>(argument.c_str()));
@@ -100,7 +96,7 @@ Run RunOnce(const Candidate& candidate, const posix_spawn_file_actions_t& action
   }
   const int pidfd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
   pollfd ended = {pidfd, POLLIN, 0};
-  const bool hung = poll(&ended, 1, kDeadlineMs) != 1;
+  const bool hung = poll(&ended, 1, deadline_ms) != 1;
   if (hung) kill(pid, SIGKILL);
   int status;
   if (waitpid(pid, &status, 0) != pid) {
@@ -122,9 +118,11 @@ Run RunOnce(const Candidate& candidate, const posix_spawn_file_actions_t& action
 }  // namespace
 
 int main(int argc, char** argv) {
-  const int rounds = argc == 2 ? std::atoi(argv[1]) : 0;
-  if (rounds < 1) {
-    std::fputs("usage: measure ROUNDS < CANDIDATES\n", stderr);
+  const int rounds = argc == 4 ? std::atoi(argv[1]) : 0;
+  const int deadline_ms = argc == 4 ? std::atoi(argv[2]) : 0;
+  const int pause_ms = argc == 4 ? std::atoi(argv[3]) : -1;
+  if (rounds < 1 || deadline_ms < 1 || pause_ms < 0) {
+    std::fputs("usage: measure ROUNDS DEADLINE_MS PAUSE_MS < CANDIDATES\n", stderr);
     return 2;
   }
   const std::vector<Candidate> candidates = ReadCandidates();
@@ -136,8 +134,8 @@ int main(int argc, char** argv) {
   std::vector<Run> runs;
   for (int round = 0; round < rounds; ++round) {
     for (const Candidate& candidate : candidates) {
-      LetTheKernelFinish();
-      runs.push_back(RunOnce(candidate, actions));
+      usleep(static_cast<useconds_t>(pause_ms) * 1000);
+      runs.push_back(RunOnce(candidate, actions, deadline_ms));
     }
   }
   for (const Run& run : runs) {

@@ -9,6 +9,8 @@ import re
 import statistics
 from typing import Optional
 
+import trace
+
 # More than this above the baseline fails.
 TOLERANCE = 0.03
 
@@ -75,6 +77,13 @@ ROWS = [
     Row("smallest-memory", "smallest --memory in which busybox sh works", "MiB", 32, 24),
     Row("kernel-size", "guest kernel, the file", "MiB"),
     Row("initramfs-size", "agent with its initramfs", "MiB"),
+    # Part two.
+    Row("native-hull-ratio", "on /dev/kvm, start to exit of a guest of three instructions: hull-vmm "
+        "by the bare program", "ratio", 1.5, 1.15),
+    Row("native-qemu-ratio", "— QEMU microvm by the bare program", "ratio"),
+    Row("native-floor", "— the bare program", "ms"),
+    Row("native-hull", "— hull-vmm", "ms"),
+    Row("native-qemu", "— QEMU microvm", "ms"),
     # Part three.
     *(row for job, title in FIO_JOBS.items() for row in [
         Row(f"fio-{job}", f"virtio-blk, {title}, a request", "kinstr", gate=True),
@@ -119,6 +128,21 @@ def split_guest(mappings, guest_bytes):
 
 def total(mappings, *fields):
     return sum(values.get(field, 0) for _, _, _, values in mappings for field in fields)
+
+
+def native_samples(lines):
+    """Wall time in ms of each start of part two but the warm-up, and the ratios of each round."""
+    samples = {}
+    for line in lines:
+        run = trace.parse_run(line)
+        if run is None:
+            raise ValueError(f"a start did not end: {line}")
+        samples.setdefault(run.name, []).append((run.end - run.start) / 1e3)
+    samples = {name: times[1:] for name, times in samples.items()}
+    for name in ["native-hull", "native-qemu"]:
+        samples[name + "-ratio"] = [time / floor for time, floor in
+                                    zip(samples[name], samples["native-floor"], strict=True)]
+    return samples
 
 
 def fio_costs(text):
@@ -178,6 +202,8 @@ def not_measured(rows, parts):
 
 
 def part_of(row):
+    if row.name.startswith("native-"):
+        return 2
     return 3 if row.name.startswith(("fio-", "vsock-")) else 1
 
 
