@@ -9,15 +9,15 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "vmm/cli/image_commands.h"
+#include "vmm/cli/info_command.h"
 #include "vmm/cli/message.h"
 #include "vmm/cli/run_command.h"
+#include "vmm/cli/version.h"
 #include "vmm/container/outcome.h"
 #include "vmm/emulated_host/emulated_host.h"
 
 namespace hull::cli {
 namespace {
-
-constexpr char kVersion[] = "0.1.0";
 
 constexpr char kHelp[] =
     R"(Runs containers directly on the hypervisor, each in a microVM of its own.
@@ -29,6 +29,7 @@ Usage: hull VERB [ARG...]
   load      Take images of an OCI layout into the store
   rmi       Remove images
   host      Manage the emulated host, where the CPU has no virtualisation
+  info      Show this machine and whether it keeps its part of isolation
   version   Print the version
 
 hull VERB --help tells more. Exit status: the verb's or the container's own; 125 if
@@ -54,6 +55,7 @@ constexpr Verb kVerbs[] = {
     {"load", LoadCommand},
     {"rmi", RmiCommand},
     {"host", emulated_host::RunHostVerb},
+    {"info", InfoCommand},
     {"version", VersionCommand},
     {"--version", VersionCommand},
     {"help", HelpCommand},

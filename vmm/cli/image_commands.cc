@@ -19,6 +19,7 @@
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
 #include "vmm/base/unique_fd.h"
+#include "vmm/cli/command_line.h"
 #include "vmm/cli/installation.h"
 #include "vmm/cli/load_progress.h"
 #include "vmm/cli/message.h"
@@ -29,24 +30,6 @@
 
 namespace hull::cli {
 namespace {
-
-// How a verb's command line was.
-struct Parsed {
-  std::optional<int> status;  // the command is done, with this exit status
-};
-
-Parsed Parse(CLI::App* app, std::vector<std::string> args) {
-  std::reverse(args.begin(), args.end());  // the order in which CLI11 takes a vector
-  try {
-    app->parse(std::move(args));
-  } catch (const CLI::CallForHelp&) {
-    return {.status = PrintOutput(app->help())};
-  } catch (const CLI::ParseError& error) {
-    PrintError(absl::StrCat(error.what(), " (see hull ", app->get_name(), " --help)"));
-    return {.status = container::kHullFailed};
-  }
-  return {};
-}
 
 std::vector<std::string> WithVerb(const char* verb, const std::vector<std::string>& args) {
   std::vector<std::string> command = {verb};
@@ -133,7 +116,7 @@ int ImagesCommand(const std::vector<std::string>& args) {
   CLI::App app("Lists the images on this machine.", "images");
   app.formatter(std::make_shared<UsageFormatter>("images [-q]"));
   app.add_flag("-q,--quiet", quiet, "Print image ids only");
-  if (const Parsed parsed = Parse(&app, args); parsed.status.has_value()) return *parsed.status;
+  if (const std::optional<int> status = ParseCommandLine(&app, args)) return *status;
   const absl::StatusOr<Installation> installation = Installation::FromEnvironment();
   if (!installation.ok()) return ReportFailure(installation.status());
   if (std::optional<int> status =
@@ -160,7 +143,7 @@ int LoadCommand(const std::vector<std::string>& args) {
   app.add_option("PATH", path,
                  "Layout: a directory, a tar file (may be compressed), or - for stdin")
       ->required();
-  if (const Parsed parsed = Parse(&app, args); parsed.status.has_value()) return *parsed.status;
+  if (const std::optional<int> status = ParseCommandLine(&app, args)) return *status;
   const absl::StatusOr<Installation> installation = Installation::FromEnvironment();
   if (!installation.ok()) return ReportFailure(installation.status());
   const bool from_stdin = path == "-" || path == "/dev/stdin";
@@ -212,7 +195,7 @@ int RmiCommand(const std::vector<std::string>& args) {
   app.formatter(std::make_shared<UsageFormatter>("rmi [-f] IMAGE..."));
   app.add_flag("-f,--force", force, "With an id: also if the image has several names");
   app.add_option("IMAGE", names, "Name, digest or id")->required();
-  if (const Parsed parsed = Parse(&app, args); parsed.status.has_value()) return *parsed.status;
+  if (const std::optional<int> status = ParseCommandLine(&app, args)) return *status;
   const absl::StatusOr<Installation> installation = Installation::FromEnvironment();
   if (!installation.ok()) return ReportFailure(installation.status());
   if (std::optional<int> status =
