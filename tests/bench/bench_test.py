@@ -1,10 +1,19 @@
 """What the benchmark reads from recorded text, and how it judges."""
 
-import sys
+import contextlib
+import io
 import pathlib
+import sys
+import tempfile
+import types
 import unittest
+from unittest import mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+# The end-to-end tests' writer of images, which nothing here needs.
+sys.modules["oci"] = types.ModuleType("oci")
+import bench  # noqa: E402
+import qemu_repair  # noqa: E402
 import report  # noqa: E402
 import trace  # noqa: E402
 
@@ -140,11 +149,45 @@ class ReportTest(unittest.TestCase):
 
     def test_what_has_a_must_and_was_not_measured_is_named(self):
         rows = report.judge({"hull": [40], "native-floor": [9]}, {})
-        self.assertEqual(report.not_measured(rows, [2]), ["native-hull-ratio"])
-        missing = report.not_measured(rows, [1, 2, 3])
+        self.assertEqual(report.not_measured(rows, [2], {}), ["native-hull-ratio"])
+        missing = report.not_measured(rows, [1, 2, 3], {})
         self.assertNotIn("hull", missing)
         self.assertIn("vmm-own", missing)
         self.assertIn("fio-randread-4k-ratio", missing)
+
+    def test_the_gate_is_three_per_cent_of_what_hull_executes(self):
+        baseline = {"hull": 40.0, "vmm": 4.0, "fio-randread-4k": 40.0}
+        samples = {"hull": [41.1, 41.2, 50], "vmm": [4.12], "runc": [50], "fio-randread-4k": [39]}
+        rows = report.judge(samples, baseline)
+        self.assertEqual(report.failures(rows, [3], baseline),
+                         [f"fio-{job}-ratio: NOT MEASURED" for job in report.FIO_JOBS])
+        samples["hull"], samples["vmm"] = [41.1, 41.21, 50], [4.121]
+        rows = report.judge(samples, baseline)
+        self.assertEqual(report.failures(rows, [], baseline), ["hull: WORSE", "vmm: WORSE"])
+        self.assertEqual(report.without_baseline(rows, baseline), [])
+        # What the baseline has and the run has not, and the other way round.
+        del samples["vmm"]
+        samples["cli-to-vmm"] = [3]
+        rows = report.judge(samples, baseline)
+        self.assertIn("vmm: NOT MEASURED", report.failures(rows, [1], baseline))
+        self.assertNotIn("vmm: NOT MEASURED", report.failures(rows, [3], baseline))
+        self.assertEqual(report.without_baseline(rows, baseline),
+                         ["cli-to-vmm: NOT IN THE BASELINE"])
+
+    def test_a_new_baseline_keeps_what_was_not_measured(self):
+        rows = report.judge({"hull": [39.1234], "runc": [55]}, {})
+        self.assertEqual(report.baseline_of(rows, {"hull": 45, "vmm": 4, "gone": 1}),
+                         {"hull": 39.123, "vmm": 4})
+        self.assertEqual(report.baseline_of(rows), {"hull": 39.123})
+
+    def test_rates_by_the_clock(self):
+        rates = report.clock_rates({"fio-read-128k": [100.0], "vsock-to-host": [2000.0]})
+        self.assertEqual(rates, {"fio-read-128k-rate": [10000.0],
+                                 "fio-read-128k-throughput": [1250.0],
+                                 "vsock-to-host-throughput": [500.0]})
+
+    def test_every_reason_of_an_exit_has_a_row(self):
+        self.assertEqual(set(report.EXIT_REASONS), {*trace.REASONS.values(), "other"})
 
     def test_fio(self):
         text = ('fio: notice\n{"jobs": [{"jobname": "read-128k", "error": 0, "read": {"total_ios": 500,'
@@ -154,6 +197,61 @@ class ReportTest(unittest.TestCase):
             report.fio_costs(text.replace("500", "0"))
         with self.assertRaises(ValueError):
             report.fio_costs("")
+
+    def test_of_qemu_one_store_is_taken_out(self):
+        before, after = bytes(range(256)) * 8, bytes(range(255, -1, -1)) * 8
+        code = bytes.fromhex("410fb6f4 4489ab80330000 89b354efffff c7838433000000000000"
+                             "48c78388330000ffffffff f605ba45b60002 0f856c010000"
+                             "ba01000000 4889df e8a74f0500")
+        repaired = bytes.fromhex("410fb6f4 4489ab80330000 660f1f440000 c7838433000000000000"
+                                 "48c78388330000ffffffff f605ba45b60002 0f856c010000"
+                                 "ba01000000 4889df e8a74f0500")
+        self.assertEqual(qemu_repair.repair(before + code + after), before + repaired + after)
+        for program in [before, code + after + code, before + repaired + after]:
+            with self.assertRaises(ValueError):
+                qemu_repair.repair(program)
+
+
+class CommandTest(unittest.TestCase):
+    """`bench.py --part 1` as a command, with figures of our own."""
+
+    def setUp(self):
+        self.directory = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.samples = {row.name: [1 if row.must is None else row.must] for row in report.ROWS
+                        if report.part_of(row) == 1}
+        self.samples["hull"] = [40.0]
+        for name, value in {"BASELINE": self.directory / "baseline.json",
+                            "RECORD": self.directory / "log",
+                            "emulated_host": contextlib.nullcontext,
+                            "part_one": lambda host, rounds: self.samples}.items():
+            self.enterContext(mock.patch.object(bench, name, value))
+
+    def bench(self, *arguments):
+        """(status, what it says on standard error)"""
+        said = io.StringIO()
+        argv = ["bench", "--part", "1", "--json", str(self.directory / "json"), *arguments]
+        with mock.patch.object(sys, "argv", argv), contextlib.redirect_stderr(said), \
+                contextlib.redirect_stdout(io.StringIO()):
+            return bench.main(), said.getvalue()
+
+    def test_check_fails_when_a_figure_rose_by_more_than_three_per_cent(self):
+        status, said = self.bench("--check")
+        self.assertEqual(status, 1)
+        self.assertIn("hull: NOT IN THE BASELINE", said)
+        self.assertEqual(self.bench("--update-baseline"), (0, ""))
+        self.assertEqual(self.bench("--check"), (0, ""))
+        self.samples["hull"] = [41.2]
+        self.assertEqual(self.bench("--check"), (0, ""))
+        self.samples["hull"] = [41.21]
+        self.assertEqual(self.bench("--check"), (1, "bench: hull: WORSE\n"))
+        self.assertEqual(self.bench()[0], 0)
+
+    def test_check_fails_when_a_must_is_not_met_or_not_measured(self):
+        self.bench("--update-baseline")
+        self.samples["vmm-own"] = [3.01]
+        self.assertEqual(self.bench("--check"), (1, "bench: vmm-own: NOT MET\n"))
+        del self.samples["vmm-own"]
+        self.assertEqual(self.bench("--check"), (1, "bench: vmm-own: NOT MEASURED\n"))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ make_work_directory() {
   for directory in proc sys dev; do mount --rbind "/$directory" "$work/$directory"; done
   cp -r "$prefix/bin" "$prefix/share" "$work/"
   copy_program "$work/bin/hull-unpack"
-  cp -L /usr/share/qemu/{bios-microvm,linuxboot_dma}.bin "$work/firmware/"
+  cp -L /usr/share/qemu/{bios-microvm.bin,linuxboot_dma.bin,qboot.rom} "$work/firmware/"
 }
 
 # QEMU's fastest way to run the same kernel: no device that the guest does not use.

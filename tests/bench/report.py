@@ -14,6 +14,19 @@ import trace
 # More than this above the baseline fails.
 TOLERANCE = 0.03
 
+# Why a guest was left (trace.exit_counts), as rows under the total.
+EXIT_REASONS = {
+    "page": "a page of memory that was not there, or of a device",
+    "interrupt": "an interrupt for the host",
+    "cpuid": "CPUID",
+    "msr": "a model-specific register, the local APIC's included",
+    "port": "an I/O port",
+    "hlt": "HLT",
+    "hypercall": "a hypercall",
+    "shutdown": "shutdown",
+    "other": "others",
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Row:
@@ -26,13 +39,13 @@ class Row:
     gate: bool = False      # compared with the baseline: instructions that Hull executes
 
 
-# The jobs of jobs.fio.
+# The jobs of jobs.fio: what they do, and KiB of a request.
 FIO_JOBS = {
-    "randread-4k": "4 KiB random reads",
-    "randread-4k-deep": "4 KiB random reads, 16 at a time",
-    "read-128k": "128 KiB sequential reads",
-    "randwrite-4k": "4 KiB random writes",
-    "write-128k": "128 KiB sequential writes",
+    "randread-4k": ("4 KiB random reads", 4),
+    "randread-4k-deep": ("4 KiB random reads, 16 at a time", 4),
+    "read-128k": ("128 KiB sequential reads", 128),
+    "randwrite-4k": ("4 KiB random writes", 4),
+    "write-128k": ("128 KiB sequential writes", 128),
 }
 
 ROWS = [
@@ -64,6 +77,7 @@ ROWS = [
     Row("other", "`hull run`: the benchmark and others", "Minstr"),
     Row("hung", "starts of all candidates that did not end", "starts", 0),
     Row("exits", "VM exits of `hull run --rm busybox true`", "exits", 400),
+    *(Row(f"exits-for-{reason}", f"— {title}", "exits") for reason, title in EXIT_REASONS.items()),
     Row("exits-qemu", "VM exits of the QEMU start", "exits"),
     Row("vmm-own", "hull-vmm's resident memory beyond the guest's", "MiB", 3, 2),
     Row("qemu-own", "QEMU's resident memory beyond the guest's", "MiB"),
@@ -85,8 +99,10 @@ ROWS = [
     Row("native-hull", "— hull-vmm", "ms"),
     Row("native-qemu", "— QEMU microvm", "ms"),
     # Part three.
-    *(row for job, title in FIO_JOBS.items() for row in [
+    *(row for job, (title, _) in FIO_JOBS.items() for row in [
         Row(f"fio-{job}", f"virtio-blk, {title}, a request", "kinstr", gate=True),
+        Row(f"fio-{job}-rate", "— requests a second of the clock", "1/s"),
+        Row(f"fio-{job}-throughput", "— throughput by the clock", "MiB/s"),
         Row(f"fio-{job}-qemu", "— the same in QEMU", "kinstr"),
         Row(f"fio-{job}-ratio", "— ratio", "ratio", 1.0, 0.7)]),
     *(row for name, title, unit in [
@@ -94,6 +110,8 @@ ROWS = [
         ("to-host", "vsock, guest to host", "kinstr/MiB"),
         ("to-guest", "vsock, host to guest", "kinstr/MiB")] for row in [
             Row(f"vsock-{name}", title, unit, gate=True),
+            *([Row(f"vsock-{name}-throughput", "— throughput by the clock", "MiB/s")]
+              if unit == "kinstr/MiB" else []),
             Row(f"vsock-{name}-qemu", "— the same with the host kernel's vhost, in QEMU", unit)]),
 ]
 
@@ -169,6 +187,19 @@ def vsock_costs(lines):
     return costs
 
 
+def clock_rates(samples):
+    """Rows that say figures of part three once more as rates, on a clock of 10^9 instructions a second."""
+    rates = {}
+    for job, (_, kibibytes) in FIO_JOBS.items():
+        if costs := samples.get(f"fio-{job}"):
+            rates[f"fio-{job}-rate"] = [1e6 / cost for cost in costs]
+            rates[f"fio-{job}-throughput"] = [1e6 / cost * kibibytes / 1024 for cost in costs]
+    for name in ["to-host", "to-guest"]:
+        if costs := samples.get(f"vsock-{name}"):
+            rates[f"vsock-{name}-throughput"] = [1e6 / cost for cost in costs]
+    return rates
+
+
 def judge(samples, baseline):
     """The rows of the measured figures, in order, as dictionaries.
 
@@ -194,11 +225,25 @@ def judge(samples, baseline):
     return result
 
 
-def not_measured(rows, parts):
-    """Names of the rows with a must of these parts that are not there: as bad as a must not met."""
+def not_measured(rows, parts, baseline):
+    """Names of the rows of these parts with a must or a baseline that are not there: as bad as a must not
+    met."""
     there = {row["name"] for row in rows}
     return [row.name for row in ROWS
-            if row.must is not None and part_of(row) in parts and row.name not in there]
+            if (row.must is not None or row.gate and row.name in baseline) and
+            part_of(row) in parts and row.name not in there]
+
+
+def failures(rows, parts, baseline):
+    """What is wrong with the measured rows of these parts, a line each."""
+    lines = [f"{row['name']}: {row['verdict']}" for row in rows
+             if row["verdict"] in ("NOT MET", "WORSE")]
+    return lines + [f"{name}: NOT MEASURED" for name in not_measured(rows, parts, baseline)]
+
+
+def without_baseline(rows, baseline):
+    """A line for each measured row that the baseline should have and has not: it is compared with nothing."""
+    return [f"{name}: NOT IN THE BASELINE" for name in baseline_of(rows) if name not in baseline]
 
 
 def part_of(row):
@@ -207,10 +252,11 @@ def part_of(row):
     return 3 if row.name.startswith(("fio-", "vsock-")) else 1
 
 
-def baseline_of(rows):
-    """The medians to compare later runs with, by name."""
-    gates = {row.name for row in ROWS if row.gate}
-    return {row["name"]: round(row["median"], 3) for row in rows if row["name"] in gates}
+def baseline_of(rows, before=()):
+    """The medians to compare later runs with, by name; those of `before` for rows that are not here."""
+    gates = [row.name for row in ROWS if row.gate]
+    medians = dict(before) | {row["name"]: round(row["median"], 3) for row in rows}
+    return {name: medians[name] for name in gates if name in medians}
 
 
 def number(value):

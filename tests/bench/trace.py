@@ -138,7 +138,7 @@ def processor_time(run, events):
 
 
 # APM volume 2, appendix C: SVM's exit codes.
-_REASONS = {0x60: "interrupt", 0x72: "cpuid", 0x78: "hlt", 0x7B: "port", 0x7C: "msr",
+REASONS = {0x60: "interrupt", 0x72: "cpuid", 0x78: "hlt", 0x7B: "port", 0x7C: "msr",
             0x400: "page", 0x81: "hypercall", 0x7F: "shutdown"}
 
 
@@ -147,7 +147,7 @@ def exit_counts(lines):
     counts = collections.Counter()
     for line in lines:
         if match := re.match(r"\{ exit_reason: +([0-9a-f]+) *\} hitcount: +(\d+)", line):
-            counts[_REASONS.get(int(match[1], 16), "other")] += int(match[2])
+            counts[REASONS.get(int(match[1], 16), "other")] += int(match[2])
     if not counts:
         raise TraceError("no exits of the guest")
     return counts

@@ -2,7 +2,9 @@
 //
 //   1. kRoundTrips times: the guest sends kMessage bytes, the host sends them back;
 //   2. the guest sends kStream bytes, the host answers with one byte;
-//   3. the host sends kStream bytes, the guest answers with one byte.
+//   3. the host sends kStream bytes, the guest answers with one byte;
+//   4. the host closes the connection, and only then the guest ends: a machine that restarts need not
+//      deliver what it has just been given.
 
 #ifndef TESTS_BENCH_VSOCK_EXCHANGE_H_
 #define TESTS_BENCH_VSOCK_EXCHANGE_H_
@@ -45,7 +47,8 @@ inline bool GuestHalf(int fd) {
   for (int i = 0; i < kRoundTrips; ++i) {
     if (!SendAll(fd, kMessage) || !ReceiveAll(fd, kMessage)) return false;
   }
-  return SendAll(fd, kStream) && ReceiveAll(fd, 1) && ReceiveAll(fd, kStream) && SendAll(fd, 1);
+  return SendAll(fd, kStream) && ReceiveAll(fd, 1) && ReceiveAll(fd, kStream) && SendAll(fd, 1) &&
+         read(fd, exchange_buffer, 1) == 0;
 }
 
 }  // namespace hull::bench
