@@ -66,8 +66,8 @@ TemporaryDirectory::TemporaryDirectory() {
 
 TemporaryDirectory::~TemporaryDirectory() { std::filesystem::remove_all(path_); }
 
-VmmProcess::VmmProcess(const std::vector<std::string>& arguments) {
-  const std::string program = DataFile("vmm/cli/hull-vmm");
+VmmProcess::VmmProcess(const std::vector<std::string>& arguments, const std::string& name) {
+  const std::string program = DataFile(name);
   std::vector<char*> argv = {const_cast<char*>(program.c_str())};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);

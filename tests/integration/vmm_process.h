@@ -34,7 +34,8 @@ class TemporaryDirectory {
 // Standard output and standard error go to pipes that nobody has to read: up to 1 MiB each is kept.
 class VmmProcess {
  public:
-  explicit VmmProcess(const std::vector<std::string>& arguments);
+  explicit VmmProcess(const std::vector<std::string>& arguments,
+                      const std::string& program = "vmm/cli/hull-vmm");
   VmmProcess(const VmmProcess&) = delete;
   VmmProcess& operator=(const VmmProcess&) = delete;
   ~VmmProcess();  // Kills it if it still runs.

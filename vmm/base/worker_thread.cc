@@ -22,6 +22,8 @@ absl::StatusOr<std::unique_ptr<WorkerThread>> WorkerThread::Start(
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
   pthread_attr_setstacksize(&attributes, kThreadStackSize);
+  // But for SIGSYS, which tells of a forbidden system call of the worker's own.
+  sigdelset(&all, SIGSYS);
   pthread_sigmask(SIG_SETMASK, &all, &old);
   const int error =
       pthread_create(&worker->thread_, &attributes, &WorkerThread::Entry, worker.get());

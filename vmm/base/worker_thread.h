@@ -21,7 +21,8 @@ namespace hull {
 inline constexpr size_t kThreadStackSize = size_t{256} << 10;
 
 // Runs `body(stop)` on a thread of its own until it returns. The destructor signals `stop` and
-// joins, so the body must watch `stop` wherever it waits. Signals are blocked in the thread.
+// joins, so the body must watch `stop` wherever it waits. Signals but SIGSYS are blocked in the
+// thread.
 class WorkerThread {
  public:
   // `name` is shown by ps and gdb; at most 15 characters (longer ones are cut).

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
+#include "vmm/sandbox/user_range.h"
 
 namespace hull::cli {
 namespace {
@@ -43,6 +44,10 @@ absl::StatusOr<Installation> Installation::FromEnvironment() {
   HULL_ASSIGN_OR_RETURN(self.libexec, PathVariable("HULL_LIBEXEC", directory));
   HULL_ASSIGN_OR_RETURN(self.share,
                         PathVariable("HULL_SHARE", absl::StrCat(directory, "/../share")));
+  if (const char* const users = getenv("HULL_UIDS")) {
+    self.users = users;
+    if (!self.users.empty()) HULL_RETURN_IF_ERROR(sandbox::ParseUserRange(self.users).status());
+  }
   return self;
 }
 

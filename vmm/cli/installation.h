@@ -18,6 +18,8 @@ struct Installation {
   std::string libexec;     // $HULL_LIBEXEC, default beside this program: hull-vmm, hull-unpack
   std::string share;       // $HULL_SHARE, default <libexec>/../share: kernel, initramfs, images
 
+  std::string users;  // $HULL_UIDS: user ids of jailed VMMs, FIRST:COUNT; empty: the default
+
   static absl::StatusOr<Installation> FromEnvironment();
 
   std::string Program(absl::string_view name) const;

@@ -138,7 +138,7 @@ absl::StatusOr<Started> StartMonitor(const Installation& installation,
       started.monitor,
       container::Spawn({.program = "/proc/self/exe",
                         .argv = {"hull", "monitor", config.id, installation.root, installation.run,
-                                 installation.libexec, installation.share},
+                                 installation.libexec, installation.share, installation.users},
                         .fds = {-1, -1, -1, lock.get(), monitor_end.get()},
                         // A Ctrl-C on this terminal is the client's to forward.
                         .new_session = true}));
@@ -228,7 +228,7 @@ int RunCommand(const std::vector<std::string>& args) {
 
 int MonitorCommand(const std::vector<std::string>& args) {
   // An inner verb: whoever calls it by hand gets a refusal, not an explanation.
-  if (args.size() != 5 || !container::IsId(args[0]) || fcntl(kMonitorClient, F_GETFD) < 0 ||
+  if (args.size() != 6 || !container::IsId(args[0]) || fcntl(kMonitorClient, F_GETFD) < 0 ||
       fcntl(kMonitorLock, F_GETFD) < 0) {
     PrintError("\"hull monitor\" is started by hull run only");
     return container::kHullFailed;
@@ -241,6 +241,11 @@ int MonitorCommand(const std::vector<std::string>& args) {
   options.files = {.vmm = absl::StrCat(libexec, "/hull-vmm"),
                    .kernel = absl::StrCat(share, "/vmlinux"),
                    .initramfs = absl::StrCat(share, "/initramfs.cpio")};
+  if (!args[5].empty()) {
+    const absl::StatusOr<sandbox::UserRange> users = sandbox::ParseUserRange(args[5]);
+    if (!users.ok()) return ReportFailure(users.status());
+    options.users = *users;
+  }
   for (const int fd : {kMonitorLock, kMonitorClient}) fcntl(fd, F_SETFD, FD_CLOEXEC);
   options.lock.Reset(kMonitorLock);
   options.client.Reset(kMonitorClient);

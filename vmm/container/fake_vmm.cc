@@ -1,9 +1,10 @@
 // Stands in for hull-vmm and its guest in the monitor's tests: connects to the monitor as the agent
 // does, and then does what its scenario says.
 
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -19,6 +20,7 @@
 #include "vmm/base/file_io.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/machine/spec.h"
+#include "vmm/sandbox/broker.h"
 
 namespace hull::container {
 namespace {
@@ -29,16 +31,17 @@ namespace {
   _exit(70);
 }
 
-std::string host_socket;
+int connector = -1;
 
+// As hull-vmm gets one for its guest; invalid if it is refused.
 UniqueFd Connect() {
-  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_un address = {};
-  address.sun_family = AF_UNIX;
-  const std::string path = host_socket + "_1024";
-  memcpy(address.sun_path, path.data(), path.size());
-  if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) return {};
-  return fd;
+  if (!sandbox::SendRequest(connector, {.id = 1, .port = agent::kAgentPort}).ok()) return {};
+  pollfd ready = {.fd = connector, .events = POLLIN, .revents = 0};
+  poll(&ready, 1, -1);
+  auto reply = sandbox::ReceiveReply(connector);
+  if (!reply.ok() || !reply->has_value() || (*reply)->error != 0) return {};
+  fcntl((*reply)->connection.get(), F_SETFL, 0);  // this fake blocks
+  return std::move((*reply)->connection);
 }
 
 template <typename Message>
@@ -159,7 +162,8 @@ void AwaitShutdown(const UniqueFd& control) {
   if (scenario == "long-frame") WriteFull(control.get(), "\xff\xff\xff\x7f").IgnoreError(), pause();
   if (scenario == "garbage")
     WriteFull(control.get(), std::string("\3\0\0\0\xff\xff\xff", 7)).IgnoreError(), pause();
-  if (scenario == "crash") raise(SIGKILL);
+  // A signal that the first process of a PID namespace sends itself would not kill it.
+  if (scenario == "crash") __builtin_trap();
   if (scenario == "endless-output") SendExited(control, 0), pause();
   if (scenario == "poweroff") _exit(0);
   if (scenario == "cat" || scenario == "stranger" || scenario == "dawdler") {
@@ -208,6 +212,6 @@ int main(int argc, char** argv) {
   const std::string path(absl::StripPrefix(argv[2], "--spec="));
   const auto spec = machine::ParseSpec(ReadFile(path, machine::kMaxSpecSize).value_or(""));
   if (!spec.ok() || !spec->vsock.has_value()) container::Unexpected("spec");
-  container::host_socket = spec->vsock->host_socket;
+  container::connector = spec->vsock->connector.value_or(-1);
   container::Guest(argv[1]);
 }

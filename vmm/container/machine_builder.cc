@@ -7,8 +7,7 @@
 namespace hull::container {
 
 absl::StatusOr<std::string> BuildMachineSpec(const Config& config,
-                                             const MachineDescriptors& descriptors,
-                                             const std::string& vsock) {
+                                             const MachineDescriptors& descriptors) {
   machine::MachineSpec spec;
   spec.vcpus = config.cpus;
   spec.memory_bytes = config.memory_bytes;
@@ -27,7 +26,7 @@ absl::StatusOr<std::string> BuildMachineSpec(const Config& config,
   // Guest CIDs are the VMM's own, not shared on the host, so every machine can have the same.
   machine::VsockSpec& sockets = spec.vsock.emplace();
   sockets.guest_cid = machine::kMinGuestCid;
-  sockets.host_socket = vsock;
+  sockets.connector = descriptors.connector;
   spec.rng = true;
   HULL_RETURN_IF_ERROR(Annotate(machine::ValidateSpec(spec), "machine"));
   return machine::SerializeSpec(spec);

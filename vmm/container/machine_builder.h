@@ -15,14 +15,13 @@ struct MachineDescriptors {
   int kernel = -1;
   int initramfs = -1;
   int root = -1;
+  int connector = -1;  // where connections for the guest come from (vmm/sandbox/broker.h)
   int console = -1;
 };
 
-// The machine spec (vmm/machine) as JSON. `vsock` is the path of the host's end of the guest's
-// sockets.
+// The machine spec (vmm/machine) as JSON.
 absl::StatusOr<std::string> BuildMachineSpec(const Config& config,
-                                             const MachineDescriptors& descriptors,
-                                             const std::string& vsock);
+                                             const MachineDescriptors& descriptors);
 
 }  // namespace hull::container
 

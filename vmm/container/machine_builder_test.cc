@@ -18,7 +18,7 @@ Config Example() {
 
 TEST(MachineBuilderTest, TheMachineIsWhatTheContainerAsksFor) {
   const absl::StatusOr<std::string> text = BuildMachineSpec(
-      Example(), {.kernel = 3, .initramfs = 4, .root = 5, .console = -1}, "/run/x/vsock.sock");
+      Example(), {.kernel = 3, .initramfs = 4, .root = 5, .connector = 6, .console = -1});
   ASSERT_TRUE(text.ok()) << text.status();
   const absl::StatusOr<machine::MachineSpec> spec = machine::ParseSpec(*text);
   ASSERT_TRUE(spec.ok()) << spec.status();
@@ -29,7 +29,7 @@ TEST(MachineBuilderTest, TheMachineIsWhatTheContainerAsksFor) {
   ASSERT_EQ(spec->block.size(), 1u);
   EXPECT_EQ(spec->block[0].file.source, (std::variant<std::string, int>(5)));
   EXPECT_TRUE(spec->block[0].read_only);
-  EXPECT_EQ(spec->vsock->host_socket, "/run/x/vsock.sock");
+  EXPECT_EQ(spec->vsock->connector, 6);
   EXPECT_TRUE(spec->rng);
   EXPECT_FALSE(spec->console.has_value());
   EXPECT_EQ(spec->cmdline, "");
@@ -37,18 +37,20 @@ TEST(MachineBuilderTest, TheMachineIsWhatTheContainerAsksFor) {
 
 TEST(MachineBuilderTest, AConsoleShowsTheWholeBoot) {
   const absl::StatusOr<std::string> text = BuildMachineSpec(
-      Example(), {.kernel = 3, .initramfs = 4, .root = 5, .console = 6}, "/run/x/vsock.sock");
+      Example(), {.kernel = 3, .initramfs = 4, .root = 5, .connector = 6, .console = 7});
   ASSERT_TRUE(text.ok()) << text.status();
   const absl::StatusOr<machine::MachineSpec> spec = machine::ParseSpec(*text);
   ASSERT_TRUE(spec.ok()) << spec.status();
-  EXPECT_EQ(spec->console->output.source, (std::variant<std::string, int>(6)));
+  EXPECT_EQ(spec->console->output.source, (std::variant<std::string, int>(7)));
   EXPECT_THAT(spec->cmdline, testing::HasSubstr("loglevel=7"));
 }
 
 TEST(MachineBuilderTest, WhatNoMachineCanBeIsRefused) {
-  EXPECT_FALSE(BuildMachineSpec(Example(), {.kernel = 3, .initramfs = 4, .root = 5, .console = -1},
-                                "/" + std::string(200, 'x'))
-                   .ok());
+  // No two files can have one number.
+  EXPECT_FALSE(
+      BuildMachineSpec(Example(),
+                       {.kernel = 3, .initramfs = 4, .root = 5, .connector = 5, .console = -1})
+          .ok());
 }
 
 }  // namespace

@@ -8,7 +8,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -40,6 +39,8 @@
 #include "vmm/container/outcome.h"
 #include "vmm/container/spawn.h"
 #include "vmm/event/event_loop.h"
+#include "vmm/sandbox/broker.h"
+#include "vmm/sandbox/user_range.h"
 
 namespace hull::container {
 namespace {
@@ -56,23 +57,6 @@ int64_t NowUnixMs() {
   timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
   return int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
-}
-
-absl::StatusOr<UniqueFd> Listen(const std::string& path) {
-  UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!socket.valid()) return PosixError("create a socket");
-  sockaddr_un address = {};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof(address.sun_path)) {
-    return absl::InvalidArgumentError(absl::StrCat("socket path \"", path, "\" is too long"));
-  }
-  memcpy(address.sun_path, path.data(), path.size());
-  // SAFETY: the generic form in which bind(2) takes every address.
-  if (bind(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0 ||
-      listen(socket.get(), kMaxGreeting) != 0) {
-    return PosixError(absl::StrCat("listen on \"", path, "\""));
-  }
-  return socket;
 }
 
 struct Pipe {
@@ -178,10 +162,10 @@ class Monitor : public AttachSocket::Handler {
     HULL_ASSIGN_OR_RETURN(for_agent_, StartContainerFrames(config_, stream_token_));
 
     const std::string run = store_->RunDirectory(config_.id);
-    const std::string vsock = absl::StrCat(run, "/vsock.sock");
-    HULL_ASSIGN_OR_RETURN(listener_, Listen(absl::StrCat(vsock, "_", agent::kAgentPort)));
-    HULL_ASSIGN_OR_RETURN(listener_watch_, loop_->AddFd(listener_.get(), EPOLLIN,
-                                                        [this](uint32_t) { AcceptConnection(); }));
+    HULL_ASSIGN_OR_RETURN(sandbox::BrokerSockets broker, sandbox::MakeBrokerSockets());
+    broker_ = std::move(broker.server);
+    HULL_ASSIGN_OR_RETURN(broker_watch_, loop_->AddFd(broker_.get(), EPOLLIN,
+                                                      [this](uint32_t) { AnswerRequests(); }));
 
     HULL_ASSIGN_OR_RETURN(const UniqueFd kernel, UniqueFd::Open(options_.files.kernel, O_RDONLY));
     HULL_ASSIGN_OR_RETURN(const UniqueFd initramfs,
@@ -198,12 +182,21 @@ class Monitor : public AttachSocket::Handler {
 
     SpawnOptions spawn;
     spawn.program = options_.files.vmm;
-    // 0 and 1 are /dev/null; 3 is for --report_fd, the numbers after it are those of
+    // 0 and 1 are /dev/null; 3 is for --report_fd and 8 for --parent_fd, the others are those of
     // MachineDescriptors.
-    spawn.fds = {
-        -1,        -1, last_words.write.get(), report.write.get(), kernel.get(), initramfs.get(),
-        root.get()};
-    MachineDescriptors descriptors = {.kernel = 4, .initramfs = 5, .root = 6, .console = -1};
+    const UniqueFd self(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
+    if (!self.valid()) return PosixError("watch this process");
+    spawn.fds = {-1,
+                 -1,
+                 last_words.write.get(),
+                 report.write.get(),
+                 kernel.get(),
+                 initramfs.get(),
+                 root.get(),
+                 broker.requester.get(),
+                 self.get()};
+    MachineDescriptors descriptors = {
+        .kernel = 4, .initramfs = 5, .root = 6, .connector = 7, .console = -1};
     Pipe console;
     if (config_.console) {
       HULL_ASSIGN_OR_RETURN(console, MakePipe());
@@ -214,13 +207,23 @@ class Monitor : public AttachSocket::Handler {
       spawn.fds.push_back(console.write.get());
     }
     const std::string spec_path = absl::StrCat(run, "/machine.json");
-    HULL_ASSIGN_OR_RETURN(const std::string spec, BuildMachineSpec(config_, descriptors, vsock));
+    HULL_ASSIGN_OR_RETURN(const std::string spec, BuildMachineSpec(config_, descriptors));
     {
       HULL_ASSIGN_OR_RETURN(const UniqueFd file,
                             UniqueFd::Open(spec_path, O_WRONLY | O_CREAT | O_EXCL, 0600));
       HULL_RETURN_IF_ERROR(WriteFull(file.get(), spec));
     }
-    spawn.argv = {"hull-vmm", absl::StrCat("--spec=", spec_path), "--report_fd=3"};
+    // 0: the VMM stays this user, who can become no other.
+    uid_t user = 0;
+    if (geteuid() == 0) {
+      HULL_ASSIGN_OR_RETURN(
+          user_,
+          sandbox::ClaimUser(options_.users, absl::StrCat(options_.paths.run, "/users.lock")));
+      user = user_.user;
+    }
+    spawn.new_namespace = true;
+    spawn.argv = {"hull-vmm", absl::StrCat("--spec=", spec_path), "--report_fd=3", "--parent_fd=8",
+                  absl::StrCat("--jail_user=", user)};
     // Neither outlives the other: the VMM is killed with its monitor, and the monitor waits for it.
     spawn.parent_death_signal = SIGKILL;
     HULL_ASSIGN_OR_RETURN(vmm_pid_, Spawn(spawn));
@@ -333,9 +336,7 @@ class Monitor : public AttachSocket::Handler {
     // stays open until the process is gone, holds all that will ever come.
     while (ReadLastWords()) {
     }
-    while (listener_.valid() && AcceptConnection()) {
-    }
-    StopListening();
+    StopAnswering();
     MaybeStop();
   }
 
@@ -369,7 +370,6 @@ class Monitor : public AttachSocket::Handler {
     state.error = outcome.error;
     absl::Status cleared;
     if (!config_.remove) cleared = store_->WriteState(config_, state);
-    listener_.Reset();
     cleared.Update(store_->Finish(config_, /*discard=*/false));
     if (!cleared.ok() && outcome.error.empty()) {
       client_->Send({.type = AttachType::kNotice,
@@ -393,26 +393,46 @@ class Monitor : public AttachSocket::Handler {
 
   // ---- Connections from the guest ----
 
-  // Returns whether there may be another.
-  bool AcceptConnection() {
-    UniqueFd socket(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!socket.valid()) return errno == EINTR || errno == ECONNABORTED;
-    if (greetings_.size() >= kMaxGreeting) return true;  // refused by closing it
-    auto greeting = std::make_unique<Greeting>();
-    Greeting* const raw = greeting.get();
-    raw->socket = std::move(socket);
-    absl::StatusOr<EventLoop::Id> watch =
-        loop_->AddFd(raw->socket.get(), EPOLLIN, [this, raw](uint32_t) { ReadHello(raw); });
-    if (!watch.ok()) return true;
-    raw->watch = *watch;
-    greetings_.push_back(std::move(greeting));
-    return true;
+  // The guest connects to the host: to nobody but this monitor.
+  void AnswerRequests() {
+    while (broker_.valid()) {
+      const absl::StatusOr<std::optional<sandbox::BrokerRequest>> request =
+          sandbox::ReceiveRequest(broker_.get());
+      if (!request.ok()) return StopAnswering();
+      if (!request->has_value()) return;
+      sandbox::BrokerReply reply = {.id = (*request)->id, .error = ECONNREFUSED};
+      if ((*request)->port == agent::kAgentPort) {
+        reply.connection = Greet();
+        if (reply.connection.valid()) reply.error = 0;
+      }
+      // A VMM that does not take its replies has nobody else to blame.
+      sandbox::SendReply(broker_.get(), reply).IgnoreError();
+    }
   }
 
-  void StopListening() {
-    if (!listener_.valid()) return;
-    loop_->RemoveFd(listener_watch_);
-    listener_.Reset();
+  // The guest's end of a new connection; invalid if there is none to be had.
+  UniqueFd Greet() {
+    int sockets[2];
+    if (greetings_.size() >= kMaxGreeting ||
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sockets) != 0) {
+      return UniqueFd();
+    }
+    UniqueFd guest(sockets[1]);
+    auto greeting = std::make_unique<Greeting>();
+    Greeting* const raw = greeting.get();
+    raw->socket = UniqueFd(sockets[0]);
+    absl::StatusOr<EventLoop::Id> watch =
+        loop_->AddFd(raw->socket.get(), EPOLLIN, [this, raw](uint32_t) { ReadHello(raw); });
+    if (!watch.ok()) return UniqueFd();
+    raw->watch = *watch;
+    greetings_.push_back(std::move(greeting));
+    return guest;
+  }
+
+  void StopAnswering() {
+    if (!broker_.valid()) return;
+    loop_->RemoveFd(broker_watch_);
+    broker_.Reset();
   }
 
   void ReadHello(Greeting* greeting) {
@@ -620,7 +640,7 @@ class Monitor : public AttachSocket::Handler {
     stream->watch = *watch;
     stream->events = EPOLLIN;
     // The agent has all its connections: nobody else is to be listened to.
-    if (stdio_.connected && stderr_.connected) StopListening();
+    if (stdio_.connected && stderr_.connected) StopAnswering();
     if (stream == &stdio_) PumpStdin();
     UpdateStreams();
     if (stream->unwanted) CloseOutput(stream);
@@ -799,8 +819,9 @@ class Monitor : public AttachSocket::Handler {
 
   // The guest's connections.
   uint64_t stream_token_ = 0;
-  UniqueFd listener_;
-  EventLoop::Id listener_watch_ = 0;
+  UniqueFd broker_;
+  EventLoop::Id broker_watch_ = 0;
+  sandbox::ClaimedUser user_;
   std::vector<std::unique_ptr<Greeting>> greetings_;
   UniqueFd control_;
   EventLoop::Id control_watch_ = 0;

@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/container/container_store.h"
+#include "vmm/sandbox/user_range.h"
 
 namespace hull::container {
 
@@ -24,6 +25,8 @@ struct MonitorOptions {
   std::string id;  // of a container that ContainerStore::Create made
   StorePaths paths;
   MachineFiles files;
+  // Of which the VMM gets a user of its own, where this process is root.
+  sandbox::UserRange users = sandbox::kDefaultUserRange;
   // The container's lock, which the monitor holds until it ends.
   UniqueFd lock;
   // The client whose container this is (attach_protocol.h). When it goes away, so does the

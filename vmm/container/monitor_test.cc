@@ -282,7 +282,7 @@ TEST_F(MonitorTest, AStartThatFailedIsToldHarmlessly) {
 
 TEST_F(MonitorTest, TheEndOfTheMachineIsNotThatOfTheProcess) {
   const std::map<std::string, std::string> kEnds = {
-      {"crash", "was killed by signal 9"},
+      {"crash", "was killed by signal 4"},
       {"poweroff", "powered off from inside"},
       {"panic", "panic of its kernel (hull run --console shows it): the guest said \\x1b[1mboo"},
       {"reported-panic", "panic of its kernel (hull run --console shows it): the guest said boo"},

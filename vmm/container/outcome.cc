@@ -19,6 +19,8 @@ constexpr int kReboot = 66;
 constexpr int kPanic = 67;
 constexpr int kTripleFault = 68;
 constexpr int kInternalError = 69;
+constexpr int kViolation = 70;
+constexpr int kSignal = 128;
 
 std::string Describe(int wait_status) {
   if (WIFSIGNALED(wait_status)) return absl::StrCat("was killed by signal ", WTERMSIG(wait_status));
@@ -37,7 +39,13 @@ std::string Describe(int wait_status) {
       return "ended in a triple fault of its CPU (hull run --console shows what came before)";
     case kInternalError:
       return "ended in a state that the host's KVM cannot run";
+    case kViolation:
+      return "was ended by its jail";
     default:
+      // The first process of a PID namespace does not die of SIGTERM, but says that it had one.
+      if (WEXITSTATUS(wait_status) > kSignal) {
+        return absl::StrCat("was stopped by signal ", WEXITSTATUS(wait_status) - kSignal);
+      }
       return absl::StrCat("ended with status ", WEXITSTATUS(wait_status));
   }
 }

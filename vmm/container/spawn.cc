@@ -1,25 +1,68 @@
 #include "vmm/container/spawn.h"
 
 #include <fcntl.h>
+#include <linux/sched.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
 #include "vmm/base/unique_fd.h"
+#include "vmm/sandbox/namespaces.h"
 
 namespace hull::container {
 namespace {
 
+// What the child needs, and where it says why it failed.
+struct Child {
+  const SpawnOptions& options;
+  const std::optional<sandbox::Birth>& birth;
+  pid_t parent;
+  const int* sources;
+  char* const* argv;
+  // Written by the child, behind the compiler's back.
+  volatile int error = 0;
+};
+
+// clone3(2) of a child that shares this process's memory and stack, as vfork(2)'s does, but with
+// flags: calls `entry(argument)` in the child, and returns in the parent when the child has
+// executed or ended. In assembly, as the child must return over no frame that the parent still
+// needs.
+extern "C" long HullCloneAndWait(const clone_args* arguments, size_t size, void (*entry)(void*),
+                                 void* argument);
+asm(R"(
+  .text
+  .type HullCloneAndWait, @function
+HullCloneAndWait:
+  endbr64
+  movq %rdx, %r8
+  movq %rcx, %r9
+  movl $435, %eax
+  syscall
+  testq %rax, %rax
+  jz 1f
+  ret
+1:
+  xorl %ebp, %ebp
+  movq %r9, %rdi
+  andq $-16, %rsp
+  call *%r8
+  hlt
+  .size HullCloneAndWait, . - HullCloneAndWait
+)");
+
 // The child's half. It shares this process's memory until it executes, so it makes system calls
 // only, and touches nothing but what it is given.
-[[noreturn]] void ExecuteInChild(const SpawnOptions& options, pid_t parent, const int* sources,
-                                 char* const* argv, volatile int* error) {
+[[noreturn]] void ExecuteInChild(Child& child) {
+  const SpawnOptions& options = child.options;
   const int count = static_cast<int>(options.fds.size());
   // Handlers are the parent's code and ignored signals would stay ignored in the program.
   struct sigaction action = {};
@@ -28,21 +71,27 @@ namespace {
   sigset_t none;
   sigemptyset(&none);
 
-  bool good = !options.new_session || setsid() >= 0;
+  bool good = true;
+  if (child.birth.has_value()) {
+    errno = child.birth->Begin();
+    good = errno == 0;
+  }
+  good = good && (!options.new_session || setsid() >= 0);
   if (good && options.parent_death_signal != 0) {
-    // The parent may have died before the request was made; then nobody sends that signal.
+    // The parent may have died before the request was made; then nobody sends that signal. (Out of
+    // a PID namespace the parent cannot be seen: there the program itself looks.)
     good = prctl(PR_SET_PDEATHSIG, options.parent_death_signal) == 0;
-    if (getppid() != parent) _exit(127);
+    if (!child.birth.has_value() && getppid() != child.parent) _exit(127);
   }
   // The sources lie above every target, so no copy overwrites a source.
-  for (int i = 0; good && i < count; ++i) good = dup2(sources[i], i) == i;
+  for (int i = 0; good && i < count; ++i) good = dup2(child.sources[i], i) == i;
   good = good && close_range(static_cast<unsigned>(count), ~0U, 0) == 0;
   good = good && chdir("/") == 0 && sigprocmask(SIG_SETMASK, &none, nullptr) == 0;
   if (good) {
     char* const no_environment[] = {nullptr};
-    execve(options.program.c_str(), argv, no_environment);
+    execve(options.program.c_str(), child.argv, no_environment);
   }
-  *error = errno;
+  child.error = errno;
   _exit(127);
 }
 
@@ -71,13 +120,27 @@ absl::StatusOr<pid_t> Spawn(const SpawnOptions& options) {
   for (const std::string& arg : options.argv) argv.push_back(const_cast<char*>(arg.c_str()));
   argv.push_back(nullptr);
 
-  // Written by the child, behind the compiler's back.
-  volatile int error = 0;
-  const pid_t parent = getpid();
-  // vfork(2), as copying the page tables only to execute at once is most of the cost of fork(2).
-  const pid_t pid = vfork();
-  if (pid == 0) ExecuteInChild(options, parent, sources.data(), argv.data(), &error);
-  if (pid < 0) return PosixError("create a process");
+  std::optional<sandbox::Birth> birth;
+  if (options.new_namespace) birth.emplace();
+  Child child = {.options = options,
+                 .birth = birth,
+                 .parent = getpid(),
+                 .sources = sources.data(),
+                 .argv = argv.data()};
+  // As vfork(2): copying the page tables only to execute at once is most of the cost of fork(2).
+  clone_args arguments = {};
+  arguments.flags = CLONE_VM | CLONE_VFORK | (birth.has_value() ? birth->clone_flags() : 0);
+  arguments.exit_signal = SIGCHLD;
+  const long result = HullCloneAndWait(
+      &arguments, sizeof(arguments),
+      [](void* child_of_parent) { ExecuteInChild(*static_cast<Child*>(child_of_parent)); }, &child);
+  const auto pid = static_cast<pid_t>(result);
+  if (result < 0) {
+    const int clone_error = static_cast<int>(-result);
+    return birth.has_value() ? sandbox::BirthError(clone_error)
+                             : PosixError(clone_error, "create a process");
+  }
+  const int error = child.error;
   // Seen here only when the child has executed or has ended.
   if (error != 0) {
     while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {

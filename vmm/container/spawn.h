@@ -22,6 +22,8 @@ struct SpawnOptions {
   bool new_session = false;
   // The signal that the child gets when this process ends, however that happens; 0: none.
   int parent_death_signal = 0;
+  // The child is the first process of a PID namespace of its own (sandbox/jail.h).
+  bool new_namespace = false;
 };
 
 // The child has an empty environment, / as its working directory, no blocked signals and every

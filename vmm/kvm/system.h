@@ -45,6 +45,8 @@ class System {
   // KVM_CHECK_EXTENSION: 0 when absent.
   int CheckExtension(int capability) const;
 
+  int fd() const { return fd_.get(); }
+
  private:
   System(UniqueFd fd, size_t run_size) : fd_(std::move(fd)), run_size_(run_size) {}
 

@@ -1,6 +1,5 @@
 #include "vmm/machine/machine.h"
 
-#include <fcntl.h>
 #include <glog/logging.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -32,7 +31,7 @@
 #include "vmm/devices/rng/device.h"
 #include "vmm/devices/serial/wire.h"
 #include "vmm/devices/vsock/device.h"
-#include "vmm/machine/host_file.h"
+#include "vmm/machine/broker_connector.h"
 #include "vmm/virtio/mmio_registers.h"
 
 namespace hull::machine {
@@ -130,14 +129,14 @@ Ending EndingOf(power::Request request) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Machine>> Machine::Create(const MachineSpec& spec) {
+absl::StatusOr<std::unique_ptr<Machine>> Machine::Create(const MachineSpec& spec, HostFiles files,
+                                                         ThreadStart thread_start) {
   HULL_RETURN_IF_ERROR(ValidateSpec(spec));
   HULL_RETURN_IF_ERROR(CheckHostMemory(spec.memory_bytes));
-  std::unique_ptr<Machine> machine(new Machine);
+  std::unique_ptr<Machine> machine(new Machine(std::move(thread_start)));
   HULL_ASSIGN_OR_RETURN(machine->loop_, EventLoop::Create());
   // Before anything exists that a signal would leave behind.
   HULL_RETURN_IF_ERROR(machine->TakeSignals());
-  HULL_ASSIGN_OR_RETURN(const kvm::System system, kvm::System::Open());
   HULL_ASSIGN_OR_RETURN(machine->memory_,
                         GuestMemory::Create(x86_64::MemoryRanges(spec.memory_bytes)));
   absl::StatusOr<kvm::Vm> vm = absl::UnknownError("no VM yet");
@@ -148,24 +147,24 @@ absl::StatusOr<std::unique_ptr<Machine>> Machine::Create(const MachineSpec& spec
     // SRCU). Meanwhile this thread does what needs no VM.
     HULL_ASSIGN_OR_RETURN(const std::unique_ptr<WorkerThread> creation,
                           WorkerThread::Start("vm", [&](const EventFd&) {
-                            vm = CreateVm(system, *machine->memory_);
+                            vm = CreateVm(files.kvm, *machine->memory_);
                           }));
-    HULL_ASSIGN_OR_RETURN(cpuid, system.SupportedCpuid());
+    HULL_ASSIGN_OR_RETURN(cpuid, files.kvm.SupportedCpuid());
     if (!spec.firmware.has_value()) {
-      HULL_ASSIGN_OR_RETURN(entry, machine->LoadGuest(spec));
+      HULL_ASSIGN_OR_RETURN(entry, machine->LoadGuest(spec, files));
     }
   }
   HULL_ASSIGN_OR_RETURN(machine->vm_, std::move(vm));
   HULL_RETURN_IF_ERROR(machine->AddPowerPorts());
-  if (spec.console.has_value()) HULL_RETURN_IF_ERROR(machine->AddConsole(*spec.console));
-  HULL_RETURN_IF_ERROR(machine->AddDevices(spec));
+  if (spec.console.has_value()) HULL_RETURN_IF_ERROR(machine->AddConsole(files));
+  HULL_RETURN_IF_ERROR(machine->AddDevices(spec, files));
   if (spec.firmware.has_value()) {
-    const absl::Status loaded = machine->LoadFirmware(*spec.firmware);
+    const absl::Status loaded = machine->LoadFirmware(files.firmware);
     if (!loaded.ok()) {
       return Annotate(loaded, absl::StrCat("firmware ", Describe(*spec.firmware)));
     }
   }
-  const bool tsc_deadline = system.CheckExtension(KVM_CAP_TSC_DEADLINE_TIMER) > 0;
+  const bool tsc_deadline = files.kvm.CheckExtension(KVM_CAP_TSC_DEADLINE_TIMER) > 0;
   HULL_RETURN_IF_ERROR(machine->CreateVcpus(cpuid, tsc_deadline, spec.vcpus, entry));
   return machine;
 }
@@ -207,23 +206,10 @@ absl::Status Machine::AddPowerPorts() {
                        std::make_shared<power::KeyboardReset>(end));
 }
 
-absl::Status Machine::AddConsole(const ConsoleSpec& spec) {
-  // Not blocking matters for a named pipe alone: without a reader, opening it is an error then.
-  constexpr int kFlags = O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_NONBLOCK;
-  absl::StatusOr<UniqueFd> output = OpenFileRef(spec.output, kFlags, 0640);
-  if (!output.ok()) return Annotate(output.status(), "console");
-  UniqueFd input;
-  if (spec.input.has_value()) {
-    // A terminal is one descriptor for both, but the two sides are watched separately.
-    absl::StatusOr<UniqueFd> opened = *spec.input == spec.output
-                                          ? output->Duplicate()
-                                          : OpenFileRef(*spec.input, O_RDONLY | O_NOCTTY);
-    if (!opened.ok()) return Annotate(opened.status(), "console.input");
-    input = *std::move(opened);
-  }
+absl::Status Machine::AddConsole(HostFiles& files) {
   HULL_ASSIGN_OR_RETURN(std::shared_ptr<Interrupt> line, vm_->CreateIrqLine(x86_64::kSerialPin));
-  absl::StatusOr<std::unique_ptr<serial::Console>> console =
-      serial::Console::Create(*loop_, std::move(line), *std::move(output), std::move(input));
+  absl::StatusOr<std::unique_ptr<serial::Console>> console = serial::Console::Create(
+      *loop_, std::move(line), std::move(files.console_output), std::move(files.console_input));
   if (!console.ok()) return Annotate(console.status(), "console");
   console_ = *std::move(console);
   return ports_.Insert(x86_64::kSerialPort, serial::kRegisterCount, console_->uart());
@@ -236,55 +222,55 @@ absl::Status Machine::AttachVirtio(std::shared_ptr<virtio::Device> device) {
       std::shared_ptr<virtio::MmioTransport> transport,
       virtio::MmioTransport::Create(*memory_, std::move(device), std::move(line)));
   uint64_t queue = 0;
-  for (const EventFd& event : transport->queue_events()) {
+  for (const std::shared_ptr<const EventFd>& event : transport->queue_events()) {
     HULL_RETURN_IF_ERROR(vm_->AddIoEvent(kvm::Vm::Space::kMmio,
                                          slot.address + virtio::kMmioQueueNotify, sizeof(uint32_t),
-                                         queue++, event));
+                                         queue++, *event));
   }
   HULL_RETURN_IF_ERROR(mmio_.Insert(slot.address, slot.size, transport));
   transports_.push_back(std::move(transport));
   return absl::OkStatus();
 }
 
-absl::Status Machine::AddDisk(const BlockSpec& spec) {
-  HULL_ASSIGN_OR_RETURN(UniqueFd file, OpenFileRef(spec.file, spec.read_only ? O_RDONLY : O_RDWR));
+absl::Status Machine::AddDisk(const BlockSpec& spec, UniqueFd file) {
   HULL_ASSIGN_OR_RETURN(
       std::unique_ptr<block::FileBackend> backend,
       block::FileBackend::Create(std::move(file), Describe(spec.file),
                                  {.read_only = spec.read_only, .direct = spec.direct}));
   HULL_ASSIGN_OR_RETURN(std::shared_ptr<block::Device> device,
-                        block::Device::Create(spec.id, std::move(backend)));
+                        block::Device::Create(spec.id, std::move(backend), [start = thread_start_] {
+                          start(sandbox::ThreadKind::kBlockWorker);
+                        }));
   return AttachVirtio(std::move(device));
 }
 
-absl::Status Machine::AddDevices(const MachineSpec& spec) {
+absl::Status Machine::AddVsock(const VsockSpec& spec, HostFiles& files) {
+  vsock::Config config;
+  config.guest_cid = spec.guest_cid;
+  config.listener = std::move(files.vsock_listener);
+  HULL_ASSIGN_OR_RETURN(config.connector,
+                        BrokerConnector::Create(std::move(files.vsock_connector), loop_.get()));
+  HULL_ASSIGN_OR_RETURN(vsock_, vsock::Device::Create(std::move(config), loop_.get()));
+  return AttachVirtio(vsock_);
+}
+
+absl::Status Machine::AddDevices(const MachineSpec& spec, HostFiles& files) {
   // In this order, so that the first disk is the first device that the guest probes.
-  for (const BlockSpec& disk : spec.block) {
-    const absl::Status added = AddDisk(disk);
-    if (!added.ok()) return Annotate(added, absl::StrCat("disk \"", disk.id, "\""));
+  for (size_t i = 0; i < spec.block.size(); ++i) {
+    const absl::Status added = AddDisk(spec.block[i], std::move(files.disks[i]));
+    if (!added.ok()) return Annotate(added, absl::StrCat("disk \"", spec.block[i].id, "\""));
   }
   if (spec.vsock.has_value()) {
-    vsock::Config config;
-    config.guest_cid = spec.vsock->guest_cid;
-    config.host_socket = spec.vsock->host_socket;
-    absl::StatusOr<std::shared_ptr<vsock::Device>> device =
-        vsock::Device::Create(std::move(config), loop_.get());
-    if (!device.ok()) return Annotate(device.status(), "vsock");
-    vsock_ = *device;
-    HULL_RETURN_IF_ERROR(AttachVirtio(*std::move(device)));
+    const absl::Status added = AddVsock(*spec.vsock, files);
+    if (!added.ok()) return Annotate(added, "vsock");
   }
   if (spec.rng) HULL_RETURN_IF_ERROR(AttachVirtio(rng::Device::Create(loop_.get())));
   return absl::OkStatus();
 }
 
-absl::StatusOr<uint64_t> Machine::LoadGuest(const MachineSpec& spec) {
-  HULL_ASSIGN_OR_RETURN(const UniqueFd kernel_file, [&]() -> absl::StatusOr<UniqueFd> {
-    absl::StatusOr<UniqueFd> file = OpenFileRef(spec.kernel, O_RDONLY);
-    if (!file.ok()) return Annotate(file.status(), "kernel");
-    return file;
-  }());
+absl::StatusOr<uint64_t> Machine::LoadGuest(const MachineSpec& spec, const HostFiles& files) {
   absl::StatusOr<boot::LoadedKernel> kernel =
-      boot::LoadKernel(*memory_, x86_64::kHighMemoryStart, kernel_file.get());
+      boot::LoadKernel(*memory_, x86_64::kHighMemoryStart, files.kernel.get());
   if (!kernel.ok()) {
     return Annotate(kernel.status(), absl::StrCat("kernel ", Describe(spec.kernel)));
   }
@@ -300,12 +286,10 @@ absl::StatusOr<uint64_t> Machine::LoadGuest(const MachineSpec& spec) {
                                    .initramfs = {},
                                    .header = kernel->header};
   if (spec.initramfs.has_value()) {
-    absl::StatusOr<UniqueFd> file = OpenFileRef(*spec.initramfs, O_RDONLY);
-    if (!file.ok()) return Annotate(file.status(), "initramfs");
     const uint64_t limit =
         std::min({spec.memory_bytes, x86_64::kHoleStart, kernel->initramfs_limit});
     absl::StatusOr<boot::MemoryRange> loaded =
-        boot::LoadInitramfs(*memory_, kernel->end, limit, file->get());
+        boot::LoadInitramfs(*memory_, kernel->end, limit, files.initramfs.get());
     if (!loaded.ok()) {
       return Annotate(loaded.status(), absl::StrCat("initramfs ", Describe(*spec.initramfs)));
     }
@@ -326,17 +310,16 @@ absl::StatusOr<uint64_t> Machine::LoadGuest(const MachineSpec& spec) {
   return kernel->entry;
 }
 
-absl::Status Machine::LoadFirmware(const FileRef& file) {
-  HULL_ASSIGN_OR_RETURN(const UniqueFd fd, OpenFileRef(file, O_RDONLY));
+absl::Status Machine::LoadFirmware(const UniqueFd& file) {
   struct stat info;
-  if (fstat(fd.get(), &info) != 0) return PosixError("fstat");
+  if (fstat(file.get(), &info) != 0) return PosixError("fstat");
   const auto size = static_cast<uint64_t>(info.st_size);
   if (!S_ISREG(info.st_mode) || size == 0 || size > kMaxFirmwareSize ||
       size % kMemoryGranularity != 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("not a file of whole pages and of at most ", kMaxFirmwareSize, " bytes"));
   }
-  HULL_ASSIGN_OR_RETURN(firmware_, ScopedMmap::Map(size, PROT_READ, MAP_PRIVATE, fd.get()));
+  HULL_ASSIGN_OR_RETURN(firmware_, ScopedMmap::Map(size, PROT_READ, MAP_PRIVATE, file.get()));
   HULL_RETURN_IF_ERROR(vm_->MapReadOnly(static_cast<uint32_t>(memory_->regions().size()),
                                         x86_64::kHoleEnd - size,
                                         std::span<const uint8_t>(firmware_.data(), size)));
@@ -347,7 +330,7 @@ absl::Status Machine::LoadFirmware(const FileRef& file) {
                         memory_->Slice(GuestAddress{x86_64::kHighMemoryStart - copied}, copied));
   // SAFETY: a slice of guest memory that no vCPU runs on yet.
   const std::span<uint8_t> bytes(static_cast<uint8_t*>(low.iov_base), low.iov_len);
-  if (pread(fd.get(), bytes.data(), bytes.size(), static_cast<off_t>(size - copied)) !=
+  if (pread(file.get(), bytes.data(), bytes.size(), static_cast<off_t>(size - copied)) !=
       static_cast<ssize_t>(copied)) {
     return PosixError("read");
   }
@@ -364,6 +347,7 @@ absl::Status Machine::CreateVcpus(const std::vector<kvm_cpuid_entry2>& supported
       HULL_RETURN_IF_ERROR(x86_64::SetUpBootCpu(vcpu, *entry, x86_64::kZeroPageAddress));
     }
     VcpuThread::Callbacks callbacks = {
+        .on_start = [this] { thread_start_(sandbox::ThreadKind::kVcpu); },
         .on_ending = [this](Ending ending) { End(std::move(ending)); },
         .on_stopped =
             [this] {
@@ -387,10 +371,14 @@ void Machine::End(Ending ending) {
     if (ending_.has_value()) return;
     ending_ = std::move(ending);
   }
-  for (const std::unique_ptr<VcpuThread>& vcpu : vcpus_) vcpu->RequestStop();
+  // From the loop's thread, as sending signals is not on a vCPU's list of system calls.
+  loop_->Post([this] {
+    for (const std::unique_ptr<VcpuThread>& vcpu : vcpus_) vcpu->RequestStop();
+  });
 }
 
 Ending Machine::Run() {
+  thread_start_(sandbox::ThreadKind::kEventLoop);
   for (const std::unique_ptr<VcpuThread>& vcpu : vcpus_) vcpu->Resume();
   // The loop goes on while the vCPUs stop, since their last accesses may need it; the last of them
   // stops it.

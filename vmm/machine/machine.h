@@ -4,8 +4,10 @@
 #define VMM_MACHINE_MACHINE_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -22,8 +24,10 @@
 #include "vmm/event/event_loop.h"
 #include "vmm/kvm/system.h"
 #include "vmm/kvm/vm.h"
+#include "vmm/machine/host_files.h"
 #include "vmm/machine/spec.h"
 #include "vmm/memory/guest_memory.h"
+#include "vmm/sandbox/seccomp.h"
 #include "vmm/vcpu/ending.h"
 #include "vmm/vcpu/vcpu_thread.h"
 #include "vmm/virtio/device.h"
@@ -36,10 +40,15 @@ namespace hull::machine {
 // what a device starts for itself.
 class Machine {
  public:
-  // Builds the machine without running any of it. Inherited descriptors in `spec` are taken over.
-  // kInvalidArgument where the specification, or a file that it names, is at fault; anything else
-  // is the host's.
-  static absl::StatusOr<std::unique_ptr<Machine>> Create(const MachineSpec& spec);
+  // The first thing that a thread of the machine does, and for kEventLoop the last thing that Run
+  // does before the guest runs: what confines it.
+  using ThreadStart = std::function<void(sandbox::ThreadKind)>;
+
+  // Builds the machine out of `files` (HostFiles::Open of the same specification) without running
+  // any of it, or opening anything. kInvalidArgument where the specification, or a file that it
+  // names, is at fault; anything else is the host's.
+  static absl::StatusOr<std::unique_ptr<Machine>> Create(const MachineSpec& spec, HostFiles files,
+                                                         ThreadStart thread_start);
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
   ~Machine();
@@ -54,22 +63,23 @@ class Machine {
   int stop_signal() const { return stop_signal_; }
 
  private:
-  Machine() = default;
+  explicit Machine(ThreadStart thread_start) : thread_start_(std::move(thread_start)) {}
 
   absl::Status TakeSignals();
   absl::Status AddPowerPorts();
-  absl::Status AddConsole(const ConsoleSpec& spec);
-  absl::Status AddDisk(const BlockSpec& spec);
-  absl::Status AddDevices(const MachineSpec& spec);
+  absl::Status AddConsole(HostFiles& files);
+  absl::Status AddDisk(const BlockSpec& spec, UniqueFd file);
+  absl::Status AddVsock(const VsockSpec& spec, HostFiles& files);
+  absl::Status AddDevices(const MachineSpec& spec, HostFiles& files);
   absl::Status AttachVirtio(std::shared_ptr<virtio::Device> device);
   // The address at which the first vCPU enters the kernel.
-  absl::StatusOr<uint64_t> LoadGuest(const MachineSpec& spec);
-  absl::Status LoadFirmware(const FileRef& file);
+  absl::StatusOr<uint64_t> LoadGuest(const MachineSpec& spec, const HostFiles& files);
+  absl::Status LoadFirmware(const UniqueFd& file);
   // Without an entry, the first vCPU starts as the CPU does after a reset.
   absl::Status CreateVcpus(const std::vector<kvm_cpuid_entry2>& supported, bool tsc_deadline,
                            uint32_t count, std::optional<uint64_t> entry);
 
-  // The first ending counts. Any thread.
+  // The first ending counts. Any thread; the loop's stops the vCPUs.
   void End(Ending ending);
   void OnSignal();
   // Once no vCPU runs: lets the devices finish what the guest left them, and ends them.
@@ -77,6 +87,7 @@ class Machine {
 
   // Members are destroyed from the last to the first: the vCPUs, then the devices, then what both
   // stand on.
+  const ThreadStart thread_start_;
   std::unique_ptr<EventLoop> loop_;
   UniqueFd signals_;
   std::optional<EventLoop::Id> signal_watch_;

@@ -129,13 +129,25 @@ absl::StatusOr<BlockSpec> ParseBlock(const json& value, std::string path) {
 }
 
 absl::StatusOr<VsockSpec> ParseVsock(const json& value, std::string path) {
-  HULL_ASSIGN_OR_RETURN(const Object object,
-                        Object::Create(value, std::move(path), {"guest_cid", "host_socket"}));
+  HULL_ASSIGN_OR_RETURN(
+      const Object object,
+      Object::Create(value, std::move(path), {"guest_cid", "host_socket", "connector"}));
   VsockSpec vsock;
   HULL_ASSIGN_OR_RETURN(const uint64_t cid,
                         object.Integer("guest_cid", kMinGuestCid, kMaxGuestCid));
   vsock.guest_cid = static_cast<uint32_t>(cid);
-  HULL_ASSIGN_OR_RETURN(vsock.host_socket, object.String("host_socket"));
+  if (object.Has("host_socket") == object.Has("connector")) {
+    return At(object.path(), "expected either \"host_socket\" or \"connector\"");
+  }
+  if (object.Has("host_socket")) {
+    HULL_ASSIGN_OR_RETURN(vsock.host_socket, object.String("host_socket"));
+    return vsock;
+  }
+  HULL_ASSIGN_OR_RETURN(const Object connector, Object::Create(object.Get("connector"),
+                                                               object.PathOf("connector"), {"fd"}));
+  HULL_ASSIGN_OR_RETURN(const uint64_t fd,
+                        connector.Integer("fd", 0, std::numeric_limits<int>::max()));
+  vsock.connector = static_cast<int>(fd);
   return vsock;
 }
 
@@ -243,8 +255,13 @@ absl::Status ValidateSpec(const MachineSpec& spec) {
       return At("vsock.guest_cid",
                 absl::StrCat("expected an integer from ", kMinGuestCid, " to ", kMaxGuestCid));
     }
-    HULL_RETURN_IF_ERROR(
-        CheckPath(spec.vsock->host_socket, "vsock.host_socket", kMaxSocketPathSize));
+    if (spec.vsock->connector.has_value()) {
+      HULL_RETURN_IF_ERROR(
+          CheckFile(FileRef{*spec.vsock->connector}, "vsock.connector", descriptors));
+    } else {
+      HULL_RETURN_IF_ERROR(
+          CheckPath(spec.vsock->host_socket, "vsock.host_socket", kMaxSocketPathSize));
+    }
   }
   return absl::OkStatus();
 }
@@ -343,8 +360,13 @@ std::string SerializeSpec(const MachineSpec& spec) {
     document["block"] = std::move(disks);
   }
   if (spec.vsock.has_value()) {
-    document["vsock"] = {{"guest_cid", spec.vsock->guest_cid},
-                         {"host_socket", spec.vsock->host_socket}};
+    json vsock = {{"guest_cid", spec.vsock->guest_cid}};
+    if (spec.vsock->connector.has_value()) {
+      vsock["connector"] = {{"fd", *spec.vsock->connector}};
+    } else {
+      vsock["host_socket"] = spec.vsock->host_socket;
+    }
+    document["vsock"] = std::move(vsock);
   }
   if (spec.rng) document["rng"] = json::object();
   // Should a file name not be UTF-8, it is replaced rather than refused by an exception.

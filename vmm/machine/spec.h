@@ -65,9 +65,14 @@ struct BlockSpec {
   bool operator==(const BlockSpec&) const = default;
 };
 
+// Either host_socket or connector.
 struct VsockSpec {
   uint32_t guest_cid = kMinGuestCid;
-  std::string host_socket;
+  // Connections go to and come from Unix sockets whose paths start with this.
+  std::string host_socket = {};
+  // An inherited descriptor of a broker of connections (vmm/sandbox/broker.h); none come from the
+  // host.
+  std::optional<int> connector = {};
 
   bool operator==(const VsockSpec&) const = default;
 };

@@ -34,11 +34,13 @@ absl::StatusOr<std::unique_ptr<VcpuThread>> VcpuThread::Start(kvm::Vcpu vcpu, ui
   std::unique_ptr<VcpuThread> self(
       new VcpuThread(std::move(vcpu), id, ports, mmio, std::move(callbacks)));
 
-  // The thread inherits the mask: every signal is blocked in it but the kick.
+  // The thread inherits the mask: every signal is blocked in it but the kick and SIGSYS, whose
+  // handler tells of a forbidden system call.
   sigset_t mask;
   sigset_t old;
   sigfillset(&mask);
   sigdelset(&mask, KickSignal());
+  sigdelset(&mask, SIGSYS);
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
   pthread_attr_setstacksize(&attributes, kThreadStackSize);
@@ -107,6 +109,7 @@ bool VcpuThread::EnterRunning() {
 
 void VcpuThread::Body() {
   pthread_setname_np(pthread_self(), absl::StrCat("vcpu", id_).c_str());
+  if (callbacks_.on_start) callbacks_.on_start();
   std::optional<Ending> ending;
   while (!ending.has_value() && EnterRunning()) {
     bool interrupted = false;

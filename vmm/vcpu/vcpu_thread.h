@@ -32,6 +32,8 @@ class VcpuThread {
   enum class State { kPaused, kRunning, kStopped };
 
   struct Callbacks {
+    // The first thing that the thread does. May be empty.
+    std::function<void()> on_start = {};
     // The guest or the host ended the machine. On the vCPU's thread, at most once, before
     // on_stopped.
     std::function<void(Ending)> on_ending;

@@ -29,7 +29,8 @@ inline constexpr uint64_t kFeatureVersion1 = 1ull << 32;
 // A queue that the driver set up, and the event its notifications arrive on (an ioeventfd).
 struct ActiveQueue {
   Queue queue;
-  EventFd kick;
+  // The transport has it as well; a vCPU's thread that ends a session thus closes nothing.
+  std::shared_ptr<const EventFd> kick;
 };
 
 // Everything a device needs to work, moved into it when the driver sets DRIVER_OK.

@@ -70,7 +70,8 @@ void SetHigh(GuestAddress& address, uint32_t value) {
 class Transport : public MmioTransport {
  public:
   Transport(const GuestMemory& memory, std::shared_ptr<Device> device,
-            std::shared_ptr<Interrupt> interrupt, std::vector<EventFd> queue_events)
+            std::shared_ptr<Interrupt> interrupt,
+            std::vector<std::shared_ptr<const EventFd>> queue_events)
       : memory_(memory),
         device_(std::move(device)),
         name_(absl::StrCat("virtio-mmio:", device_->name())),
@@ -88,7 +89,9 @@ class Transport : public MmioTransport {
   }
 
   absl::string_view name() const override { return name_; }
-  std::span<const EventFd> queue_events() const override { return queue_events_; }
+  std::span<const std::shared_ptr<const EventFd>> queue_events() const override {
+    return queue_events_;
+  }
 
   void ResetDevice() override {
     absl::MutexLock lock(&mutex_);
@@ -166,7 +169,7 @@ class Transport : public MmioTransport {
   void WriteRegister(uint64_t offset, uint32_t value) ABSL_LOCKS_EXCLUDED(mutex_) {
     switch (offset) {
       case kMmioQueueNotify:
-        if (value < queue_events_.size()) queue_events_[value].Signal();
+        if (value < queue_events_.size()) queue_events_[value]->Signal();
         return;
       case kMmioInterruptAck:
         signals_->interrupt_status.fetch_and(~value);
@@ -287,8 +290,7 @@ class Transport : public MmioTransport {
       }
       HULL_ASSIGN_OR_RETURN(Queue queue, Queue::Create(memory_, queues_[i], driver_features_,
                                                        device_->queue_sizes()[i]));
-      HULL_ASSIGN_OR_RETURN(EventFd kick, queue_events_[i].Duplicate());
-      activation.queues.push_back(ActiveQueue{std::move(queue), std::move(kick)});
+      activation.queues.push_back(ActiveQueue{std::move(queue), queue_events_[i]});
     }
     activation.interrupt = used_interrupt_;
     activation.config_interrupt = config_interrupt_;
@@ -329,7 +331,7 @@ class Transport : public MmioTransport {
   const std::shared_ptr<Device> device_;
   const std::string name_;
   const uint64_t offered_;
-  const std::vector<EventFd> queue_events_;
+  const std::vector<std::shared_ptr<const EventFd>> queue_events_;
   const std::shared_ptr<Signals> signals_;
   const std::shared_ptr<UsedBufferInterrupt> used_interrupt_;
   const std::shared_ptr<ConfigInterrupt> config_interrupt_;
@@ -351,14 +353,14 @@ class Transport : public MmioTransport {
 absl::StatusOr<std::shared_ptr<MmioTransport>> MmioTransport::Create(
     const GuestMemory& memory, std::shared_ptr<Device> device,
     std::shared_ptr<Interrupt> interrupt) {
-  std::vector<EventFd> queue_events;
+  std::vector<std::shared_ptr<const EventFd>> queue_events;
   for (const uint16_t size : device->queue_sizes()) {
     if (!std::has_single_bit(size) || size > kMaxQueueSize) {
       return absl::InvalidArgumentError(
           absl::StrCat("device \"", device->name(), "\" has a queue of ", size, " entries"));
     }
     HULL_ASSIGN_OR_RETURN(EventFd event, EventFd::Create());
-    queue_events.push_back(std::move(event));
+    queue_events.push_back(std::make_shared<const EventFd>(std::move(event)));
   }
   return std::make_shared<Transport>(memory, std::move(device), std::move(interrupt),
                                      std::move(queue_events));

@@ -34,7 +34,7 @@ class MmioTransport : public BusDevice {
   // One event per queue, by index, to be bound to kMmioQueueNotify as an ioeventfd (4 bytes wide,
   // datamatch = the index), so that no vCPU does I/O. The transport owns them; a notification write
   // that reaches Write() anyway (no ioeventfd) signals the same event.
-  virtual std::span<const EventFd> queue_events() const = 0;
+  virtual std::span<const std::shared_ptr<const EventFd>> queue_events() const = 0;
 
   // Stops the device as the driver's reset does: for the machine's shutdown, while the event loop
   // still exists. Not from a callback of the loop while vCPUs run: a vCPU in a reset holds the

@@ -259,8 +259,8 @@ TEST_F(MmioTransportTest, NotificationWakesTheQueuesEvent) {
   driver_.WriteRegister(kMmioQueueNotify, 1);
   driver_.WriteRegister(kMmioQueueNotify, 2);
   driver_.WriteRegister(kMmioQueueNotify, 0xffffffff);
-  EXPECT_EQ(driver_.transport().queue_events()[0].Drain(), 0u);
-  EXPECT_EQ(device_->activation->queues[1]->kick.Drain(), 1u);
+  EXPECT_EQ(driver_.transport().queue_events()[0]->Drain(), 0u);
+  EXPECT_EQ(device_->activation->queues[1]->kick->Drain(), 1u);
 }
 
 TEST_F(MmioTransportTest, ConfigurationSpaceTakesAnyWidth) {

@@ -40,25 +40,26 @@ class Device::Active {
         needs_reset_(std::move(activation.needs_reset)),
         requests_(std::move(queue.queue), activation.features, std::move(activation.interrupt), id,
                   backend) {}
-  // The transport keeps another descriptor of the same event, so closing this one is not enough.
-  ~Active() { epoll_ctl(epoll_, EPOLL_CTL_DEL, kick_.fd(), nullptr); }
+  // The transport keeps the event, so it stays open.
+  ~Active() { epoll_ctl(epoll_, EPOLL_CTL_DEL, kick_->fd(), nullptr); }
   Active(const Active&) = delete;
   Active& operator=(const Active&) = delete;
 
   // Edge-triggered: each notification wakes the worker once, without a read(2) to take it.
-  absl::Status WatchKick() { return Watch(epoll_, kick_.fd(), EPOLLIN | EPOLLET, kKick); }
+  absl::Status WatchKick() { return Watch(epoll_, kick_->fd(), EPOLLIN | EPOLLET, kKick); }
   absl::Status Process(const std::atomic<bool>& stop) { return requests_.Process(stop); }
   void NeedsReset() const { needs_reset_(); }
 
  private:
   const int epoll_;
-  const EventFd kick_;
+  const std::shared_ptr<const EventFd> kick_;
   const std::function<void()> needs_reset_;
   RequestQueue requests_;
 };
 
 absl::StatusOr<std::shared_ptr<Device>> Device::Create(std::string id,
-                                                       std::unique_ptr<Backend> backend) {
+                                                       std::unique_ptr<Backend> backend,
+                                                       std::function<void()> thread_start) {
   if (id.empty() || id.size() > kIdSize) {
     return absl::InvalidArgumentError(
         absl::StrCat("disk id \"", id, "\" is empty or longer than ", kIdSize, " bytes"));
@@ -70,10 +71,13 @@ absl::StatusOr<std::shared_ptr<Device>> Device::Create(std::string id,
   const std::string thread_name = absl::StrCat("block:", id);
   std::shared_ptr<Device> device(
       new Device(std::move(id), std::move(backend), std::move(epoll), std::move(control)));
-  HULL_ASSIGN_OR_RETURN(device->worker_,
-                        WorkerThread::Start(thread_name, [raw = device.get()](const EventFd& stop) {
-                          raw->Work(stop);
-                        }));
+  HULL_ASSIGN_OR_RETURN(
+      device->worker_,
+      WorkerThread::Start(
+          thread_name, [raw = device.get(), start = std::move(thread_start)](const EventFd& stop) {
+            if (start) start();
+            raw->Work(stop);
+          }));
   return device;
 }
 

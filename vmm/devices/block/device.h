@@ -31,15 +31,17 @@ namespace hull::block {
 // executes the requests one by one and raises the interrupt, so that neither a vCPU nor the event
 // loop ever does I/O or hands a request on. See README.md for why.
 //
-// The thread starts in Create: create devices after the process has entered its namespaces (a
-// process with threads cannot unshare its user namespace) and before it narrows its system calls.
-// Methods of virtio::Device: as there.
+// The thread starts in Create: create devices after the process has entered its jail (a process
+// with threads cannot unshare its user namespace) and before its main thread narrows its system
+// calls. Methods of virtio::Device: as there.
 class Device : public virtio::Device {
  public:
   // `id` names the disk in log lines, and is its serial number in the guest
   // (/sys/block/vda/serial): kInvalidArgument if it is empty or longer than the 20 bytes there are.
+  // `thread_start` is the first thing that the worker's thread does.
   static absl::StatusOr<std::shared_ptr<Device>> Create(std::string id,
-                                                        std::unique_ptr<Backend> backend);
+                                                        std::unique_ptr<Backend> backend,
+                                                        std::function<void()> thread_start = {});
   ~Device() override;
 
   uint32_t type() const override { return 2; }

@@ -52,7 +52,7 @@ void Device::Start(virtio::Activation activation) {
   // A driver that left the only queue unused gets nothing, as it asked.
   if (!queue.has_value()) return;
   absl::StatusOr<EventLoop::Id> watch =
-      loop_->AddFd(queue->kick.fd(), EPOLLIN, [this](uint32_t) { Process(); });
+      loop_->AddFd(queue->kick->fd(), EPOLLIN, [this](uint32_t) { Process(); });
   if (!watch.ok()) {
     if (throttle_.Allow()) LOG(ERROR) << "rng: cannot watch the queue: " << watch.status();
     active_->activation.needs_reset();
@@ -75,7 +75,7 @@ void Device::StopWatching() {
 
 void Device::Process() {
   virtio::ActiveQueue& active_queue = *active_->activation.queues[0];
-  active_queue.kick.Drain();
+  active_queue.kick->Drain();
   // The pause's end comes back here.
   if (active_->timer.has_value()) return;
   const absl::Status status = FillChains(active_queue.queue);

@@ -82,7 +82,7 @@ struct Device::Session {
   std::optional<virtio::Queue> tx ABSL_GUARDED_BY(mutex);
 
   // Constant.
-  std::vector<EventFd> kicks;
+  std::vector<std::shared_ptr<const EventFd>> kicks;
   std::shared_ptr<Interrupt> interrupt;
   std::function<void()> needs_reset;
 
@@ -170,7 +170,8 @@ absl::StatusOr<std::shared_ptr<Device>> Device::Create(Config config, EventLoop*
     return absl::InvalidArgumentError(absl::StrCat(
         "guest CID ", config.guest_cid, " is not within ", kMinGuestCid, " and ", kMaxGuestCid));
   }
-  if (config.connector == nullptr || !config.listener.valid()) {
+  const bool needs_path = config.connector == nullptr;
+  if (needs_path || !config.host_socket.empty()) {
     if (config.host_socket.empty() || config.host_socket.size() > UnixConnector::kMaxPrefix) {
       return absl::InvalidArgumentError(absl::StrCat("vsock socket path \"", config.host_socket,
                                                      "\" must have 1 to ",
@@ -178,10 +179,10 @@ absl::StatusOr<std::shared_ptr<Device>> Device::Create(Config config, EventLoop*
     }
   }
   std::string bound_path;
-  if (!config.listener.valid()) {
+  if (!config.listener.valid() && !config.host_socket.empty()) {
     HULL_ASSIGN_OR_RETURN(config.listener, ListenOnUnixSocket(config.host_socket));
     bound_path = config.host_socket;
-  } else if (fcntl(config.listener.get(), F_SETFL, O_NONBLOCK) != 0) {
+  } else if (config.listener.valid() && fcntl(config.listener.get(), F_SETFL, O_NONBLOCK) != 0) {
     // The loop must never wait in accept(2); a socket has no other status flag to lose.
     return PosixError("make the vsock listener non-blocking");
   }
@@ -270,10 +271,10 @@ void Device::Start(const std::shared_ptr<Session>& session) {
   {
     absl::MutexLock lock(&session->mutex);
     if (!session->open) return;
-    for (const EventFd& kick : session->kicks) {
+    for (const std::shared_ptr<const EventFd>& kick : session->kicks) {
       absl::StatusOr<EventLoop::Id> watch =
-          loop_->AddFd(kick.fd(), EPOLLIN, [this, &kick](uint32_t) {
-            kick.Drain();
+          loop_->AddFd(kick->fd(), EPOLLIN, [this, kick](uint32_t) {
+            kick->Drain();
             Process();
           });
       if (watch.ok()) {

@@ -34,11 +34,11 @@ struct Config {
   std::string host_socket = {};
 
   // An already listening socket to accept host connections on, instead of one bound to
-  // `host_socket`; that file is then its maker's to remove. It is made non-blocking.
+  // `host_socket`; that file is then its maker's to remove. It is made non-blocking. With a
+  // connector and neither of the two, no host process can connect to the guest.
   UniqueFd listener = {};
 
-  // Replaces the connections to "<S>_P". With both this and `listener` set, `host_socket` is
-  // unused and may be empty.
+  // Replaces the connections to "<S>_P".
   std::unique_ptr<HostConnector> connector = {};
 
   Limits limits = {};

@@ -164,6 +164,7 @@ void Muxer::SetGuestPresent(bool present) {
 // --- Host processes that connect.
 
 void Muxer::WatchListener() {
+  if (!listener_.valid()) return;
   absl::StatusOr<EventLoop::Id> watch =
       loop_->AddFd(listener_.get(), EPOLLIN, [this](uint32_t) { AcceptHosts(); });
   if (watch.ok()) {
