@@ -13,9 +13,11 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <limits>
 #include <string>
 
 #include "absl/base/internal/sysinfo.h"
+#include "absl/base/internal/thread_identity.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/internal/create_thread_identity.h"
 #include "vmm/base/posix_error.h"
@@ -79,7 +81,12 @@ void PrepareThread() {
   // Reads /sys the first time that a mutex is contended.
   absl::base_internal::NumCPUs();
   // Maps memory the first time that this thread waits for a mutex.
-  absl::synchronization_internal::GetOrCreateCurrentThreadIdentity();
+  absl::base_internal::ThreadIdentity* const identity =
+      absl::synchronization_internal::GetOrCreateCurrentThreadIdentity();
+  // When it waits, it asks for its priority, but not twice within a second: for that it finds out
+  // how fast the time-stamp counter is, from /sys or, failing that, by sleeping. All of Hull's
+  // threads have the same priority, so it need never ask.
+  identity->per_thread_synch.next_priority_read_cycles = std::numeric_limits<int64_t>::max();
 }
 
 }  // namespace

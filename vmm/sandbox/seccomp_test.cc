@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/kvm.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <fstream>
 #include <map>
@@ -19,6 +21,9 @@
 #include <sstream>
 #include <string>
 
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "vmm/sandbox/bpf_for_test.h"
@@ -227,6 +232,44 @@ TEST(EnterFilterTest, WhatIsOnTheListWorks) {
   });
   EXPECT_EQ(ended.status, 0);
   EXPECT_EQ(ended.err, "x");
+}
+
+// Abseil's mutexes ask the kernel for this and that the first time that a thread has to wait, and
+// for more when it is not the only one.
+TEST(EnterFilterTest, EveryKindOfThreadCanWaitForAMutex) {
+  for (const ThreadKind kind : {ThreadKind::kVcpu, ThreadKind::kBlockWorker}) {
+    const Ended ended = RunConfined(ThreadKind::kSetup, [kind] {
+      struct Shared {
+        explicit Shared(ThreadKind kind_of_waiter) : kind(kind_of_waiter) {}
+        const ThreadKind kind;
+        absl::Mutex mutex;
+        std::atomic<int> done = 0;
+      } shared(kind);
+      shared.mutex.Lock();
+      pthread_t waiters[2];
+      for (pthread_t& waiter : waiters) {
+        const int error = pthread_create(
+            &waiter, nullptr,
+            [](void* argument) -> void* {
+              auto* const all = static_cast<Shared*>(argument);
+              ConfineThread(all->kind);
+              all->mutex.Lock();
+              all->mutex.Unlock();
+              ++all->done;
+              return nullptr;
+            },
+            &shared);
+        if (error != 0) _exit(2);
+      }
+      // Long enough for both to give up spinning and sleep.
+      absl::SleepFor(absl::Milliseconds(100));
+      shared.mutex.Unlock();
+      for (const pthread_t waiter : waiters) pthread_join(waiter, nullptr);
+      if (shared.done != 2) _exit(3);
+    });
+    EXPECT_EQ(ended.status, 0) << NameOf(kind);
+    EXPECT_EQ(ended.err, "");
+  }
 }
 
 }  // namespace
