@@ -5,7 +5,7 @@
 #
 # PREFIX: the product; PROGRAMS: a directory with measure; IMAGE: an OCI layout with mark-true;
 # PEER_INITRAMFS: the product's initramfs with guest_init added. Everything measured is copied to
-# memory first and runs in a chroot there, dynamic linker and all: no figure holds the file sharing
+# memory first and runs with that as its root, dynamic linker and all: no figure holds the file sharing
 # between the host and the emulated host.
 #
 # Prints records (report.py reads them): lines of measure, "memory N works|fails", and texts between
@@ -65,11 +65,11 @@ candidate() {
 
 stage "starts"
 # Loading the images is not part of a start.
-chroot $work $hull load /image >/dev/null
-chroot $work $hull run --rm busybox true
+"${in_root[@]}" $hull load /image >/dev/null
+"${in_root[@]}" $hull run --rm busybox true
 
 for name in nothing hull hull-mark crun runc qemu; do candidate $name; done >$work/candidates
-chroot $work /measure "$rounds" $deadline_ms $pause_ms <$work/candidates
+"${in_root[@]}" /measure "$rounds" $deadline_ms $pause_ms <$work/candidates
 
 # The same once more under the kernel's tracing, for what lies within a start. These runs give no
 # totals.
@@ -89,7 +89,7 @@ traced() {
       echo >$tracing/trace
       [[ $kind != exits ]] || echo "$histogram" >$tracing/events/kvm/kvm_exit/trigger
       echo 1 >$tracing/tracing_on
-      chroot $work /measure 1 $deadline_ms $pause_ms <$work/candidate >$work/measured
+      "${in_root[@]}" /measure 1 $deadline_ms $pause_ms <$work/candidate >$work/measured
       echo 0 >$tracing/tracing_on
       printf 'begin %s %s\n' "$kind" "$name"
       cat $work/measured
@@ -137,7 +137,7 @@ traced exits hull qemu
 
 # Memory: two idle containers of the same kernel, and an idle QEMU.
 idle() {
-  chroot $work $hull run --rm --memory 128m busybox sh -c 'echo ready; sleep 100000' >"$1" &
+  "${in_root[@]}" $hull run --rm --memory 128m busybox sh -c 'echo ready; sleep 100000' >"$1" &
   await test -s "$1"
 }
 smaps() {
@@ -160,14 +160,14 @@ for _ in 1 2 3; do
 done
 wait $first $second || true
 
-chroot $work "${qemu[@]}" -append "$qemu_idle" </dev/null >/dev/null &
+"${in_root[@]}" "${qemu[@]}" -append "$qemu_idle" </dev/null >/dev/null &
 sleep 3
 smaps qemu "$(processes_of qemu-system-x86_64)"
 kill $!
 wait $! || true
 
 for mebibytes in 64 48 40 32 28 24; do
-  said=$(timeout 120 chroot $work $hull run --rm --memory ${mebibytes}m busybox sh -c 'echo works' \
+  said=$(timeout 120 "${in_root[@]}" $hull run --rm --memory ${mebibytes}m busybox sh -c 'echo works' \
     2>/dev/null) || true
   [[ $said == works ]] || said=fails
   printf 'memory\t%s\t%s\n' $mebibytes "$said"

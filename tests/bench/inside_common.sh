@@ -13,7 +13,11 @@ copy_program() {
   done
 }
 
-# A directory in memory that is a root: the paths are the same inside the chroot and outside it.
+# "${in_root[@]}" COMMAND...: runs it, in this process, with $work as the root of a mount namespace of
+# its own. Not in a chroot alone: in one nobody may make a user namespace, which Hull's jail needs.
+in_root=(unshare --mount sh -c 'cd "$0" && mount --move . / && exec chroot . "$@"' "$work")
+
+# A directory in memory that is a root: the paths are the same with it as the root and outside it.
 make_work_directory() {
   mkdir -p "$work"
   mount -t tmpfs -o mode=755 bench "$work"

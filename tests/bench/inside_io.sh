@@ -42,7 +42,7 @@ boot_hull() {
  "vsock": {"guest_cid": 3, "host_socket": "$work/vsock"}}
 X
   # 66: the guest restarted, which is how guest_init ends.
-  chroot $work /peers/timeout $deadline /bin/hull-vmm --spec=$work/machine.json 2>$work/vmm.err || [[ $? == 66 ]] || {
+  "${in_root[@]}" /peers/timeout $deadline /bin/hull-vmm --spec=$work/machine.json 2>$work/vmm.err || [[ $? == 66 ]] || {
     cat $work/vmm.err >&2
     return 1
   }
@@ -58,7 +58,7 @@ boot_qemu() {
       -device "virtio-blk-device,drive=${drive%%,*},bus=virtio-mmio-bus.$index")
     index=$((index + 1))
   done
-  chroot $work /peers/timeout $deadline "${qemu_microvm[@]}" -M acpi=off -m 256M \
+  "${in_root[@]}" /peers/timeout $deadline "${qemu_microvm[@]}" -M acpi=off -m 256M \
     -global virtio-mmio.force-legacy=false -kernel $work/bzImage -initrd $work/initramfs.cpio \
     -dtb $work/peer.dtb "${arguments[@]}" \
     -device vhost-vsock-device,guest-cid=3,bus=virtio-mmio-bus.3 \
@@ -82,7 +82,7 @@ for ((round = 0; round < rounds; round++)); do
     head -c $report_bytes /dev/zero >$work/report
     if [[ $vmm == hull ]]; then listen=unix:$work/vsock_5000; else listen=vsock; fi
     rm -f $work/vsock_5000
-    chroot $work /vsock_host $listen >$work/exchanged &
+    "${in_root[@]}" /vsock_host $listen >$work/exchanged &
     host=$!
     [[ $vmm == qemu ]] || await test -S $work/vsock_5000
     boot_$vmm vsock

@@ -136,7 +136,7 @@ absl::Status UnshareError() {
   const char* const hint =
       error == EPERM ? " (this host forbids it to users: see the sysctls "
                        "kernel.unprivileged_userns_clone and "
-                       "kernel.apparmor_restrict_unprivileged_userns)"
+                       "kernel.apparmor_restrict_unprivileged_userns; or this is a chroot)"
       : error == ENOSPC || error == EUSERS
           ? " (this host allows no more of them: see the sysctls user.max_*_namespaces)"
           : " (this host's kernel lacks them)";

@@ -50,7 +50,8 @@ absl::Status BirthError(int error) {
                ? " (root without CAP_SYS_ADMIN, as in many containers, cannot jail anything)"
                : " (this host gives users no user namespaces, which the jail needs: set the sysctl "
                  "kernel.unprivileged_userns_clone to 1 or "
-                 "kernel.apparmor_restrict_unprivileged_userns to 0, or run hull as root)";
+                 "kernel.apparmor_restrict_unprivileged_userns to 0, or run hull as root; in a "
+                 "chroot nobody has them)";
   } else if (error == ENOSPC || error == EUSERS) {
     hint =
         " (this host allows no more of them: raise the sysctls user.max_user_namespaces and "
