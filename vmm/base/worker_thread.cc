@@ -1,11 +1,7 @@
 #include "vmm/base/worker_thread.h"
 
-#include <pthread.h>
-#include <signal.h>
-
-#include "absl/strings/str_cat.h"
-#include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
+#include "vmm/base/thread.h"
 
 namespace hull {
 
@@ -14,23 +10,7 @@ absl::StatusOr<std::unique_ptr<WorkerThread>> WorkerThread::Start(
   HULL_ASSIGN_OR_RETURN(EventFd stop, EventFd::Create());
   std::unique_ptr<WorkerThread> worker(
       new WorkerThread(name.substr(0, 15), std::move(body), std::move(stop)));
-  // Signals go to the thread that waits for them (the event loop), never to a worker. A new thread
-  // inherits the mask, so block them across its creation.
-  sigset_t all;
-  sigset_t old;
-  sigfillset(&all);
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, kThreadStackSize);
-  // But for SIGSYS, which tells of a forbidden system call of the worker's own.
-  sigdelset(&all, SIGSYS);
-  pthread_sigmask(SIG_SETMASK, &all, &old);
-  const int error =
-      pthread_create(&worker->thread_, &attributes, &WorkerThread::Entry, worker.get());
-  pthread_sigmask(SIG_SETMASK, &old, nullptr);
-  pthread_attr_destroy(&attributes);
-  if (error != 0) return PosixError(error, absl::StrCat("start thread \"", name, "\""));
-  worker->started_ = true;
+  HULL_ASSIGN_OR_RETURN(worker->thread_, StartThread(name, &WorkerThread::Entry, worker.get()));
   return worker;
 }
 
@@ -42,9 +22,9 @@ void* WorkerThread::Entry(void* self) {
 }
 
 WorkerThread::~WorkerThread() {
-  if (!started_) return;
+  if (!thread_.has_value()) return;
   stop_.Signal();
-  pthread_join(thread_, nullptr);
+  pthread_join(*thread_, nullptr);
 }
 
 }  // namespace hull

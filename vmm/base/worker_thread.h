@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -15,14 +16,9 @@
 
 namespace hull {
 
-// The stack of every thread but the first. Not the 8 MiB of the default: a large stack may be
-// backed by a huge page at its first touch. It also holds the thread-local storage of the
-// libraries.
-inline constexpr size_t kThreadStackSize = size_t{256} << 10;
-
 // Runs `body(stop)` on a thread of its own until it returns. The destructor signals `stop` and
-// joins, so the body must watch `stop` wherever it waits. Signals but SIGSYS are blocked in the
-// thread.
+// joins, so the body must watch `stop` wherever it waits. The thread is one of StartThread
+// (thread.h).
 class WorkerThread {
  public:
   // `name` is shown by ps and gdb; at most 15 characters (longer ones are cut).
@@ -44,8 +40,7 @@ class WorkerThread {
   const std::string name_;
   const std::function<void(const EventFd& stop)> body_;
   const EventFd stop_;
-  pthread_t thread_ = {};
-  bool started_ = false;
+  std::optional<pthread_t> thread_;
 };
 
 }  // namespace hull

@@ -6,7 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "vmm/base/posix_error.h"
-#include "vmm/base/worker_thread.h"
+#include "vmm/base/status_macros.h"
+#include "vmm/base/thread.h"
 #include "vmm/vcpu/exit_handler.h"
 
 namespace hull {
@@ -29,34 +30,19 @@ absl::Status InstallKickHandler() {
 absl::StatusOr<std::unique_ptr<VcpuThread>> VcpuThread::Start(kvm::Vcpu vcpu, uint32_t id,
                                                               const Bus& ports, const Bus& mmio,
                                                               Callbacks callbacks) {
-  absl::Status status = InstallKickHandler();
-  if (!status.ok()) return status;
+  HULL_RETURN_IF_ERROR(InstallKickHandler());
   std::unique_ptr<VcpuThread> self(
       new VcpuThread(std::move(vcpu), id, ports, mmio, std::move(callbacks)));
 
-  // The thread inherits the mask: every signal is blocked in it but the kick and SIGSYS, whose
-  // handler tells of a forbidden system call.
-  sigset_t mask;
-  sigset_t old;
-  sigfillset(&mask);
-  sigdelset(&mask, KickSignal());
-  sigdelset(&mask, SIGSYS);
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, kThreadStackSize);
-  pthread_sigmask(SIG_SETMASK, &mask, &old);
-  const int error = pthread_create(&self->thread_, &attributes, &VcpuThread::Entry, self.get());
-  pthread_sigmask(SIG_SETMASK, &old, nullptr);
-  pthread_attr_destroy(&attributes);
-  if (error != 0) return PosixError(error, absl::StrCat("start the thread of vCPU ", id));
-  self->started_ = true;
+  HULL_ASSIGN_OR_RETURN(self->thread_, StartThread(absl::StrCat("vcpu", id), &VcpuThread::Entry,
+                                                   self.get(), KickSignal()));
   return self;
 }
 
 VcpuThread::~VcpuThread() {
-  if (!started_) return;
+  if (!thread_.has_value()) return;
   RequestStop();
-  pthread_join(thread_, nullptr);
+  pthread_join(*thread_, nullptr);
 }
 
 void* VcpuThread::Entry(void* self) {
@@ -76,7 +62,7 @@ void VcpuThread::Request(State wanted) {
   // In this order: the flag stops a KVM_RUN that is about to start, the signal one that did. The
   // thread clears the flag under the same lock, and only when it is to run.
   vcpu_.RequestImmediateExit(true);
-  pthread_kill(thread_, KickSignal());
+  pthread_kill(*thread_, KickSignal());
 }
 
 VcpuThread::State VcpuThread::state() const {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -79,8 +80,7 @@ class VcpuThread {
   const Bus& ports_;
   const Bus& mmio_;
   const Callbacks callbacks_;
-  pthread_t thread_;      // Valid once started_.
-  bool started_ = false;  // Set before Start returns, and not again.
+  std::optional<pthread_t> thread_;  // Set before Start returns, and not again.
 
   mutable absl::Mutex mutex_;
   State wanted_ ABSL_GUARDED_BY(mutex_) = State::kPaused;
