@@ -1,6 +1,7 @@
 #include "vmm/devices/block/device.h"
 
 #include <glog/logging.h>
+#include <sched.h>
 #include <sys/epoll.h>
 
 #include <utility>
@@ -48,6 +49,7 @@ class Device::Active {
   // Edge-triggered: each notification wakes the worker once, without a read(2) to take it.
   absl::Status WatchKick() { return Watch(epoll_, kick_->fd(), EPOLLIN | EPOLLET, kKick); }
   absl::Status Process(const std::atomic<bool>& stop) { return requests_.Process(stop); }
+  uint32_t executed() const { return requests_.executed(); }
   void NeedsReset() const { needs_reset_(); }
 
  private:
@@ -167,7 +169,17 @@ bool Device::HandleControl() {
 
 void Device::ProcessQueue() {
   // None where a notification was fetched together with the queue's release.
-  if (active_ != nullptr) GiveUpUnlessOk(active_->Process(release_));
+  if (active_ == nullptr) return;
+  GiveUpUnlessOk(active_->Process(release_));
+  if (active_ != nullptr) SetPatient(patience_.Next(active_->executed()));
+}
+
+void Device::SetPatient(bool patient) {
+  if (patient == std::exchange(patient_, patient)) return;
+  // sched(7): a thread of SCHED_BATCH takes the CPU from nobody when it wakes up. It is advice:
+  // where the call fails, the worker is scheduled as before.
+  const sched_param none = {};
+  sched_setscheduler(0, patient ? SCHED_BATCH : SCHED_OTHER, &none);
 }
 
 void Device::GiveUpUnlessOk(const absl::Status& status) {

@@ -22,6 +22,7 @@
 #include "vmm/base/unique_fd.h"
 #include "vmm/base/worker_thread.h"
 #include "vmm/devices/block/backend.h"
+#include "vmm/devices/block/patience.h"
 #include "vmm/devices/block/request_queue.h"
 #include "vmm/virtio/device.h"
 
@@ -63,6 +64,8 @@ class Device : public virtio::Device {
   // Takes a new activation, or lets go of the queue. Returns whether there is a queue now.
   bool HandleControl();
   void ProcessQueue();
+  // For the scheduler: whether a notification may take the CPU from the vCPU that sent it.
+  void SetPatient(bool patient);
   // Gives up a queue that cannot be used, and asks the driver for a reset.
   void GiveUpUnlessOk(const absl::Status& status);
 
@@ -85,6 +88,8 @@ class Device : public virtio::Device {
   // The worker's. Null also after it gave up a queue that the driver broke.
   class Active;
   std::unique_ptr<Active> active_;
+  Patience patience_;     // The worker's.
+  bool patient_ = false;  // The worker's: how it is scheduled.
 
   std::unique_ptr<WorkerThread> worker_;  // Last: it uses all of the above.
 };

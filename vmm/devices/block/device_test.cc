@@ -44,6 +44,25 @@ std::vector<uint8_t> Pattern(size_t size, uint8_t seed) {
 uint8_t Status(const SentChain& chain) { return chain.Written().back(); }
 
 // Requests executed on the test's own thread.
+TEST(PatienceTest, IsKeptWhileItPaysAndTriedEverMoreRarelyWhileItDoesNot) {
+  Patience patience;
+  // How many notifications of one request each it takes until the worker becomes patient.
+  const auto until_patient = [&patience] {
+    int notifications = 1;
+    while (!patience.Next(1)) ++notifications;
+    return notifications;
+  };
+  EXPECT_EQ(until_patient(), 16);
+  for (int i = 0; i < 100; ++i) EXPECT_TRUE(patience.Next(2));
+  for (const int interval : {2, 4, 8, 16, 32, 64, 64}) {
+    EXPECT_FALSE(patience.Next(1));
+    EXPECT_EQ(until_patient(), interval);
+  }
+  EXPECT_TRUE(patience.Next(16));
+  EXPECT_FALSE(patience.Next(1));
+  EXPECT_EQ(until_patient(), 2);
+}
+
 class RequestQueueTest : public testing::Test {
  protected:
   RequestQueueTest()

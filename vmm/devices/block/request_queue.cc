@@ -37,6 +37,7 @@ RequestQueue::RequestQueue(virtio::Queue queue, uint64_t features,
       write_through_((features & kFeatureFlush) == 0) {}
 
 absl::Status RequestQueue::Process(const std::atomic<bool>& stop) {
+  executed_ = 0;
   do {
     queue_.DisableNotification();
     while (!stop.load(std::memory_order_relaxed)) {
@@ -59,6 +60,7 @@ void RequestQueue::InterruptIfWanted() {
 }
 
 absl::Status RequestQueue::Execute(virtio::DescriptorChain chain) {
+  ++executed_;
   ++completed_;
   completed_bytes_ += uint64_t{chain.readable_size()} + chain.writable_size();
   const Request request = ParseRequest(chain, disk_);

@@ -30,6 +30,8 @@ class RequestQueue {
   // `stop` is seen set after a request. kDataLoss when the driver broke the queue: the device then
   // needs a reset, and this must not be called again.
   absl::Status Process(const std::atomic<bool>& stop);
+  // How many requests the last Process has executed.
+  uint32_t executed() const { return executed_; }
 
  private:
   struct Outcome {
@@ -52,6 +54,7 @@ class RequestQueue {
   // for stable.
   const bool write_through_;
   std::vector<iovec> slices_;  // Of the request under way; kept for its capacity.
+  uint32_t executed_ = 0;
   // Since the last decision whether to interrupt.
   uint32_t completed_ = 0;
   uint64_t completed_bytes_ = 0;
