@@ -47,6 +47,25 @@ bool Exists(const std::string& path) {
   return lstat(path.c_str(), &info) == 0;
 }
 
+// Whoever may write to the directory decides what this user's next command runs.
+absl::Status CheckNobodyElses(const std::string& path, absl::string_view variable) {
+  struct stat info;
+  if (stat(path.c_str(), &info) != 0) {
+    return errno == ENOENT ? absl::OkStatus() : PosixError(absl::StrCat("inspect \"", path, "\""));
+  }
+  if (info.st_uid != geteuid()) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "\"", path, "\" belongs to user ", info.st_uid, ", not to user ", geteuid(),
+        ", and so would what Hull keeps in it: give it another owner, or set ", variable));
+  }
+  if ((info.st_mode & 022) != 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("\"", path, "\" can be written by other users, who could change what Hull ",
+                     "runs: chmod go-w it, or set ", variable));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Flock(const UniqueFd& file, int operation, absl::string_view path) {
   while (flock(file.get(), operation) != 0) {
     if (errno != EINTR) return PosixError(absl::StrCat("lock \"", path, "\""));
@@ -386,6 +405,8 @@ absl::StatusOr<std::unique_ptr<ContainerStore>> ContainerStore::Open(StorePaths 
     global = UniqueFd::Open(lock_path, kFlags, kFileMode);
   }
   if (!global.ok()) return global.status();
+  HULL_RETURN_IF_ERROR(CheckNobodyElses(paths.run, "HULL_RUN"));
+  HULL_RETURN_IF_ERROR(CheckNobodyElses(paths.root, "HULL_ROOT"));
   return std::make_unique<DirectoryStore>(std::move(paths), *std::move(global));
 }
 

@@ -62,6 +62,32 @@ class ContainerStoreTest : public testing::Test {
   std::unique_ptr<ContainerStore> store_;
 };
 
+TEST_F(ContainerStoreTest, ADirectoryThatOthersMayWriteToIsNotUsed) {
+  for (const std::string& path : {paths_.root, paths_.run}) {
+    mkdir(path.c_str(), 0700);
+    ASSERT_EQ(chmod(path.c_str(), 0770), 0);
+    const auto store = ContainerStore::Open(paths_);
+    EXPECT_TRUE(absl::IsFailedPrecondition(store.status())) << store.status();
+    EXPECT_THAT(std::string(store.status().message()),
+                HasSubstr("\"" + path + "\" can be written"));
+    ASSERT_EQ(chmod(path.c_str(), 0755), 0);
+    EXPECT_TRUE(ContainerStore::Open(paths_).ok());
+  }
+}
+
+TEST_F(ContainerStoreTest, NeitherIsOneOfAnotherUser) {
+  if (geteuid() != 0) return;  // only root can give a file away
+  constexpr uid_t kOther = 12345;
+  for (const std::string& path : {paths_.root, paths_.run}) {
+    mkdir(path.c_str(), 0700);
+    if (chown(path.c_str(), kOther, kOther) != 0) return;  // a sandbox that knows one user alone
+    const auto store = ContainerStore::Open(paths_);
+    EXPECT_TRUE(absl::IsFailedPrecondition(store.status())) << store.status();
+    EXPECT_THAT(std::string(store.status().message()), HasSubstr("belongs to user 12345"));
+    ASSERT_EQ(chown(path.c_str(), 0, 0), 0);
+  }
+}
+
 TEST_F(ContainerStoreTest, MakesAndRemovesAContainer) {
   const Config config = Make("web", /*remove=*/true);
   const absl::StatusOr<UniqueFd> lock = store_->Create(config);

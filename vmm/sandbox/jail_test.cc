@@ -13,14 +13,17 @@
 
 #include <cerrno>
 #include <fstream>
+#include <functional>
 #include <sstream>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "vmm/base/unique_fd.h"
+#include "vmm/sandbox/failing_call.h"
 #include "vmm/sandbox/namespaces.h"
 
 namespace hull::sandbox {
@@ -42,7 +45,9 @@ JailOptions Options() {
 // Runs `body` in a new jail; what it returns is what it found wrong, empty for nothing. `prepare`
 // comes before the jail.
 template <typename Body>
-std::string InJail(const JailOptions& options, Body body, uid_t as = 0) {
+std::string InJail(
+    const JailOptions& options, Body body, uid_t as = 0,
+    const std::function<bool()>& prepare = [] { return true; }) {
   int report[2];
   if (pipe(report) != 0) return "pipe";
   const pid_t outer = fork();
@@ -61,6 +66,7 @@ std::string InJail(const JailOptions& options, Body body, uid_t as = 0) {
       mine.descriptors = {report[1]};
       mine.descriptors.insert(mine.descriptors.end(), options.descriptors.begin(),
                               options.descriptors.end());
+      if (!prepare()) say("not prepared"), _exit(1);
       const absl::Status status = EnterJail(mine);
       say(status.ok() ? body() : std::string(status.message()));
       _exit(0);
@@ -176,6 +182,60 @@ TEST(JailTest, AnOrdinaryUserIsJailedTheSame) {
                 },
                 kOrdinaryUser),
             "");
+}
+
+// What a host may lack.
+
+std::string Nothing() { return ""; }
+
+TEST(JailTest, AHostWithoutNamespacesRunsNothing) {
+  const struct {
+    uint32_t error;
+    const char* says;
+  } cases[] = {{EPERM, "kernel.unprivileged_userns_clone"},
+               {ENOSPC, "user.max_*_namespaces"},
+               {EINVAL, "this host's kernel lacks them"}};
+  for (const auto& c : cases) {
+    EXPECT_THAT(InJail(Options(), Nothing, 0, [&c] { return MakeCallFail(SYS_unshare, c.error); }),
+                HasSubstr(c.says));
+  }
+}
+
+TEST(JailTest, NeitherDoesOneOnWhichNoProcessCanBeMadeInThem) {
+  const pid_t pid = fork();
+  if (pid == 0) {
+    if (!MakeCallFail(SYS_clone, EPERM)) _exit(2);
+    const absl::StatusOr<pid_t> born = ForkIntoNamespace();
+    _exit(absl::IsPermissionDenied(born.status()) &&
+                  absl::StrContains(born.status().message(), "jail: make a process in namespaces")
+              ? 0
+              : 1);
+  }
+  int status;
+  ASSERT_EQ(waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(status, 0);
+}
+
+TEST(JailTest, AHostWithoutLandlockIsJailedWithoutIt) {
+  EXPECT_EQ(InJail(Options(), Nothing, 0,
+                   [] { return MakeCallFail(SYS_landlock_create_ruleset, ENOSYS); }),
+            "");
+}
+
+TEST(JailTest, AStepThatFailsIsNamedAndNothingRuns) {
+  const struct {
+    uint32_t call;
+    const char* says;
+  } cases[] = {
+      {SYS_close_range, "close inherited descriptors"}, {SYS_setresuid, "become user"},
+      {SYS_setgroups, "supplementary groups"},          {SYS_mount, "mount an empty root"},
+      {SYS_pivot_root, "change to the empty root"},     {SYS_capset, "drop all capabilities"},
+      {SYS_landlock_restrict_self, "Landlock"}};
+  for (const auto& c : cases) {
+    const std::string said =
+        InJail(Options(), Nothing, 0, [&c] { return MakeCallFail(c.call, EPERM); });
+    EXPECT_THAT(said, HasSubstr(c.says));
+  }
 }
 
 TEST(JailTest, SeenFromOutsideItIsTheUserOfTheContainer) {

@@ -21,12 +21,14 @@
 #include <sstream>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "vmm/sandbox/bpf_for_test.h"
+#include "vmm/sandbox/failing_call.h"
 #include "vmm/sandbox/filters.h"
 
 namespace hull::sandbox {
@@ -221,6 +223,21 @@ TEST(EnterFilterTest, ABlockedSignalIsNoWayOut) {
   });
   ASSERT_TRUE(WIFSIGNALED(ended.status));
   EXPECT_EQ(WTERMSIG(ended.status), SIGSYS);
+}
+
+TEST(EnterFilterTest, AHostWithoutFiltersRunsNothing) {
+  const pid_t pid = fork();
+  if (pid == 0) {
+    if (!MakeCallFail(SYS_seccomp, EINVAL)) _exit(2);
+    const absl::Status status = EnterFilter(ThreadKind::kSetup);
+    _exit(absl::IsFailedPrecondition(status) &&
+                  absl::StrContains(status.message(), "CONFIG_SECCOMP_FILTER")
+              ? 0
+              : 1);
+  }
+  int status;
+  ASSERT_EQ(waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(status, 0);
 }
 
 TEST(EnterFilterTest, WhatIsOnTheListWorks) {
