@@ -153,11 +153,12 @@ second=$!
 mapfile -t vmms < <(processes_of hull-vmm)
 smaps hull "${vmms[0]}"
 smaps hull-second "${vmms[1]}"
-# The third interrupt kills the container.
-for _ in 1 2 3; do
-  kill -INT $first $second
-  sleep 0.2
-done
+# The third interrupt within four seconds kills the container.
+interrupt_both() {
+  kill -INT $first $second 2>/dev/null || true
+  ! kill -0 $first 2>/dev/null && ! kill -0 $second 2>/dev/null
+}
+await interrupt_both
 wait $first $second || true
 
 "${in_root[@]}" "${qemu[@]}" -append "$qemu_idle" </dev/null >/dev/null &
