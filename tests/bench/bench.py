@@ -178,8 +178,8 @@ def sections_of(lines):
 
 
 def memory_figures(samples, smaps):
-    own, guest = report.split_guest(smaps["hull"], GUEST_MEMORY)
-    samples.add("vmm-own", report.total(own, "Rss") / MIB)
+    own, guest = report.vmm_memory(smaps["hull"], GUEST_MEMORY)
+    samples.add("vmm-own", own / MIB)
     samples.add("guest-touched", report.total(guest, "Rss") / MIB)
     samples.add("guest-private", report.total(guest, "Private_Clean", "Private_Dirty") / MIB)
     # Pages of the kernel's mapping that the guest wrote to have become anonymous. The others are the
@@ -189,8 +189,8 @@ def memory_figures(samples, smaps):
     samples.add("kernel-shared", shared / MIB)
     clean = report.total(kernel, "Rss") - report.total(kernel, "Anonymous")
     samples.add("kernel-shared-part", shared / clean if clean else 0)
-    own, guest = report.split_guest(smaps["qemu"], GUEST_MEMORY)
-    samples.add("qemu-own", report.total(own, "Rss") / MIB)
+    own, guest = report.vmm_memory(smaps["qemu"], GUEST_MEMORY)
+    samples.add("qemu-own", own / MIB)
     samples.add("qemu-touched", report.total(guest, "Rss") / MIB)
 
 
@@ -214,7 +214,7 @@ def part_one(host, rounds):
     smaps = {}
     for kind, name, text in sections:
         if kind == "smaps":
-            smaps[name] = report.smaps_mappings(text)
+            smaps.setdefault(name, []).append(report.smaps_mappings(text))
             continue
         run = trace.parse_run(text[0])
         if run is None:

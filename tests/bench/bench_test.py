@@ -122,6 +122,16 @@ class ReportTest(unittest.TestCase):
         with self.assertRaises(ValueError):
             report.split_guest(report.smaps_mappings(SMAPS), 7 << 20)
 
+    def test_a_machine_is_all_its_processes(self):
+        machine = report.smaps_mappings(SMAPS)
+        helper = report.smaps_mappings(["1000-2000 r-xp 00000000 00:1a 12 /bin/hull-vmm",
+                                        "Rss: 600 kB"])
+        own, guest = report.vmm_memory([helper, machine, machine, helper], 8 << 20)
+        self.assertEqual((own, report.total(guest, "Rss")), ((1040 + 600) << 10, 1300 << 10))
+        self.assertEqual(report.vmm_memory([machine], 8 << 20)[0], 1040 << 10)
+        with self.assertRaises(ValueError):
+            report.vmm_memory([helper], 8 << 20)
+
     def test_verdicts(self):
         def verdict(name, value, baseline=None):
             return report.judge({name: [value]}, baseline or {})[0]["verdict"]

@@ -150,9 +150,7 @@ idle $work/ready1
 first=$!
 idle $work/ready2
 second=$!
-mapfile -t vmms < <(processes_of hull-vmm)
-smaps hull "${vmms[0]}"
-smaps hull-second "${vmms[1]}"
+for process in $(processes_of hull-vmm); do smaps hull "$process"; done
 # The third interrupt within four seconds kills the container.
 interrupt_both() {
   kill -INT $first $second 2>/dev/null || true

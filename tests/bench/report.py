@@ -144,6 +144,21 @@ def split_guest(mappings, guest_bytes):
     raise ValueError("no run of mappings is the guest's RAM")
 
 
+def vmm_memory(processes, guest_bytes):
+    """(resident bytes beyond the guest's, the guest's mappings) of one machine, from the mappings of all
+    processes of all machines: of a machine, one process has the guest's RAM, and others may help it."""
+    machines, helping = [], 0
+    for mappings in processes:
+        try:
+            machines.append(split_guest(mappings, guest_bytes))
+        except ValueError:
+            helping += total(mappings, "Rss")
+    if not machines:
+        raise ValueError("no process of the VMM has the guest's RAM")
+    own, guest = machines[0]
+    return total(own, "Rss") + helping // len(machines), guest
+
+
 def total(mappings, *fields):
     return sum(values.get(field, 0) for _, _, _, values in mappings for field in fields)
 
