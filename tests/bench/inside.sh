@@ -150,7 +150,9 @@ idle $work/ready1
 first=$!
 idle $work/ready2
 second=$!
-for process in $(processes_of hull-vmm); do smaps hull "$process"; done
+mapfile -t vmms < <(processes_of hull-vmm)
+smaps hull "${vmms[0]}"
+smaps hull-second "${vmms[1]}"
 # The third interrupt within four seconds kills the container.
 interrupt_both() {
   kill -INT $first $second 2>/dev/null || true
@@ -160,6 +162,10 @@ await interrupt_both
 wait $first $second || true
 
 "${in_root[@]}" "${qemu[@]}" -append "$qemu_idle" </dev/null >/dev/null &
+# The clock does not stop while QEMU's files are read: its guest runs when it has taken memory.
+peer=$!
+peer_runs() { (($(awk '/^VmRSS/ { print $2 }' /proc/$peer/status) > 60000)); }
+await peer_runs
 sleep 3
 smaps qemu "$(processes_of qemu-system-x86_64)"
 kill $!
