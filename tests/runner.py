@@ -16,6 +16,8 @@ BAZEL = shlex.split(os.environ.get("bazel_command", "bazel"))
 HULL = REPO / ".hull" / "bin" / "hull"
 # No end-to-end script takes a third of this, even beside a compiler.
 SCRIPT_SECONDS = 1800
+# What a hostile guest does is watched by the sanitizers, too.
+HOSTILE_TESTS = ["//tests/integration:hostile_driver_test"]
 TIERS = ["unit", "asan", "kvm", "e2e"]
 
 
@@ -112,6 +114,8 @@ def tier_kvm(tally, _):
     if os.path.exists("/dev/kvm"):
         # What the device does is not a function of the sources: never from a cache.
         run_bazel_tests(tally, "kvm, this machine", targets, ["--cache_test_results=no"])
+        run_bazel_tests(tally, "kvm, this machine, asan", HOSTILE_TESTS,
+                        ["--config=asan", "--cache_test_results=no"])
     else:
         say("== kvm, this machine: there is no /dev/kvm here; only the emulated host is used")
         subprocess.run(BAZEL + ["build"] + targets, cwd=REPO, timeout=3600, check=True)
