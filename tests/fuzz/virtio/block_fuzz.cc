@@ -84,10 +84,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const uint64_t features = hull::virtio::kFeatureIndirectDesc |
                             ((flags & 4) != 0 ? hull::virtio::kFeatureEventIdx : 0) |
                             ((flags & 8) != 0 ? hull::block::kFeatureFlush : 0);
+  hull::block::RequestLog log;
   hull::block::RequestQueue requests(
       hull::virtio::Queue::Create(guest.memory(), Guest::Config(), features, Guest::kQueueSize)
           .value(),
-      features, std::make_shared<hull::fakes::FakeInterrupt>(), "fuzz", backend);
+      features, std::make_shared<hull::fakes::FakeInterrupt>(), "fuzz", backend, log);
   const std::atomic<bool> stop{false};
   // While a request runs, the driver goes on writing.
   backend.during = [&] {

@@ -35,12 +35,12 @@ absl::Status Watch(int epoll, int fd, uint32_t events, Wake wake) {
 class Device::Active {
  public:
   Active(int epoll, virtio::ActiveQueue queue, virtio::Activation& activation, absl::string_view id,
-         Backend& backend)
+         Backend& backend, RequestLog& log)
       : epoll_(epoll),
         kick_(std::move(queue.kick)),
         needs_reset_(std::move(activation.needs_reset)),
         requests_(std::move(queue.queue), activation.features, std::move(activation.interrupt), id,
-                  backend) {}
+                  backend, log) {}
   // The transport keeps the event, so it stays open.
   ~Active() { epoll_ctl(epoll_, EPOLL_CTL_DEL, kick_->fd(), nullptr); }
   Active(const Active&) = delete;
@@ -161,7 +161,8 @@ bool Device::HandleControl() {
   // A driver that left the only queue unused has a disk that does nothing.
   if (!queue.has_value()) return false;
   worker_has_queue_ = true;
-  active_ = std::make_unique<Active>(epoll_.get(), *std::move(queue), activation, id_, *backend_);
+  active_ = std::make_unique<Active>(epoll_.get(), *std::move(queue), activation, id_, *backend_,
+                                     request_log_);
   GiveUpUnlessOk(active_->WatchKick());
   // What was made available before is found without a notification.
   return true;

@@ -76,6 +76,7 @@ class Device : public virtio::Device {
   const UniqueFd epoll_;
   const EventFd control_;  // Something below changed.
   LogThrottle throttle_;
+  RequestLog request_log_;
 
   absl::Mutex mutex_;
   // Handed to the worker and not yet taken.

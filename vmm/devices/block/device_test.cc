@@ -77,7 +77,7 @@ class RequestQueueTest : public testing::Test {
     interrupt_ = std::make_shared<fakes::FakeInterrupt>();
     driver_.emplace(allocator_, size, features);
     requests_.emplace(virtio::Queue::Create(memory_, driver_->config(), features, size).value(),
-                      features, interrupt_, "disk0", *backend_);
+                      features, interrupt_, "disk0", *backend_, log_);
   }
   void Process() {
     const absl::Status status = requests_->Process(stop_);
@@ -97,6 +97,7 @@ class RequestQueueTest : public testing::Test {
   std::unique_ptr<MemoryBackend> backend_;
   std::shared_ptr<fakes::FakeInterrupt> interrupt_;
   std::optional<fakes::FakeQueue> driver_;
+  RequestLog log_;
   std::optional<RequestQueue> requests_;
   std::atomic<bool> stop_{false};
 };
@@ -136,6 +137,16 @@ TEST_F(RequestQueueTest, ARequestWithoutStatusByteComesBackEmpty) {
   Process();
   EXPECT_EQ(UsedLength(), 0u);
   EXPECT_TRUE(backend_->calls.empty());
+}
+
+TEST_F(RequestQueueTest, ADriverThatStartsAgainGetsNoMoreLogLines) {
+  for (int round = 0; round < 5; ++round) {
+    Use(false, kFeatureFlush);
+    for (int i = 0; i < 6; ++i) Chain(kTypeOut, 0).Readable(Pattern(512, 0)).Send();
+    Process();
+  }
+  EXPECT_EQ(log_.malformed.suppressed(), 20u);
+  EXPECT_TRUE(log_.failed.Allow()) << "the disk's own errors are still told";
 }
 
 TEST_F(RequestQueueTest, BackendErrorsBecomeIoErrors) {

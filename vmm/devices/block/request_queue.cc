@@ -28,13 +28,14 @@ Overloaded(Visitors...) -> Overloaded<Visitors...>;
 
 RequestQueue::RequestQueue(virtio::Queue queue, uint64_t features,
                            std::shared_ptr<Interrupt> interrupt, absl::string_view id,
-                           Backend& backend)
+                           Backend& backend, RequestLog& log)
     : queue_(std::move(queue)),
       interrupt_(std::move(interrupt)),
       id_(id),
       backend_(backend),
       disk_{backend.size(), backend.read_only()},
-      write_through_((features & kFeatureFlush) == 0) {}
+      write_through_((features & kFeatureFlush) == 0),
+      log_(log) {}
 
 absl::Status RequestQueue::Process(const std::atomic<bool>& stop) {
   executed_ = 0;
@@ -65,7 +66,8 @@ absl::Status RequestQueue::Execute(virtio::DescriptorChain chain) {
   completed_bytes_ += uint64_t{chain.readable_size()} + chain.writable_size();
   const Request request = ParseRequest(chain, disk_);
   if (std::holds_alternative<UnanswerableRequest>(request)) {
-    if (throttle_.Allow()) LOG(WARNING) << "disk \"" << id_ << "\": a request without status byte";
+    if (log_.malformed.Allow())
+      LOG(WARNING) << "disk \"" << id_ << "\": a request without status byte";
     return queue_.Complete(std::move(chain), 0);
   }
   const Outcome outcome = Do(chain, request);
@@ -83,7 +85,7 @@ RequestQueue::Outcome RequestQueue::Do(const virtio::DescriptorChain& chain,
   if (const auto* refused = std::get_if<RefusedRequest>(&request)) return {refused->status, 0};
   const absl::StatusOr<uint32_t> written = Perform(chain, request);
   if (written.ok()) return {RequestStatus::kOk, *written};
-  if (throttle_.Allow()) {
+  if (log_.failed.Allow()) {
     LOG(ERROR) << "disk \"" << id_ << "\" (" << backend_.name() << "): " << written.status();
   }
   return {RequestStatus::kIoError, 0};

@@ -19,12 +19,19 @@
 
 namespace hull::block {
 
+// How much may still be said about a disk's requests. It outlives the queues: a driver that resets
+// the device again and again gets no more lines than another.
+struct RequestLog {
+  LogThrottle malformed;  // The driver's fault.
+  LogThrottle failed;     // The host's, which the former must not use up.
+};
+
 // Used on one thread. All that is referred to outlives it.
 class RequestQueue {
  public:
   // `features` are the negotiated ones, `id` the answer to GET_ID.
   RequestQueue(virtio::Queue queue, uint64_t features, std::shared_ptr<Interrupt> interrupt,
-               absl::string_view id, Backend& backend);
+               absl::string_view id, Backend& backend, RequestLog& log);
 
   // Executes requests until the queue is empty, and asks the driver to notify again; or until
   // `stop` is seen set after a request. kDataLoss when the driver broke the queue: the device then
@@ -58,7 +65,7 @@ class RequestQueue {
   // Since the last decision whether to interrupt.
   uint32_t completed_ = 0;
   uint64_t completed_bytes_ = 0;
-  LogThrottle throttle_;
+  RequestLog& log_;
 };
 
 }  // namespace hull::block
