@@ -26,8 +26,12 @@
 #include "gtest/gtest.h"
 #include "tests/integration/vmm_process.h"
 #include "vmm/base/unique_fd.h"
+#include "vmm/machine/host_files.h"
+#include "vmm/machine/host_sockets.h"
 #include "vmm/machine/machine.h"
 #include "vmm/machine/spec.h"
+#include "vmm/sandbox/broker.h"
+#include "vmm/sandbox/seccomp.h"
 
 namespace hull {
 namespace {
@@ -85,8 +89,13 @@ TEST(HostileDriverTest, TheOtherDiskGoesOn) {
   spec.rng = true;
   absl::StatusOr<machine::HostFiles> files = machine::HostFiles::Open(spec);
   ASSERT_TRUE(files.ok()) << files.status();
-  absl::StatusOr<UniqueFd> listener = machine::ListenForGuestPeers(spec.vsock->host_socket);
-  XXX
+  absl::StatusOr<UniqueFd> listener = machine::ListenForHosts(spec.vsock->host_socket);
+  ASSERT_TRUE(listener.ok()) << listener.status();
+  files->vsock_listener = *std::move(listener);
+  // A broker that takes no request, however many the guest makes it be asked.
+  absl::StatusOr<sandbox::BrokerSockets> broker = sandbox::MakeBrokerSockets();
+  ASSERT_TRUE(broker.ok()) << broker.status();
+  files->vsock_connector = std::move(broker->requester);
   // Without the jail, which the sanitizers' own system calls would break.
   absl::StatusOr<std::unique_ptr<machine::Machine>> machine =
       machine::Machine::Create(spec, *std::move(files), [](sandbox::ThreadKind) {});

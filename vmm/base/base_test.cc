@@ -6,6 +6,7 @@
 
 #include <cstdlib>
 #include <limits>
+#include <new>
 #include <string>
 
 #include "gmock/gmock.h"
@@ -14,6 +15,7 @@
 #include "vmm/base/event_fd.h"
 #include "vmm/base/file_io.h"
 #include "vmm/base/log_throttle.h"
+#include "vmm/base/out_of_memory.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/base/scoped_mmap.h"
 #include "vmm/base/unique_fd.h"
@@ -114,6 +116,29 @@ TEST(LogThrottleTest, AllowsThenCounts) {
   EXPECT_TRUE(throttle.Allow());
   EXPECT_FALSE(throttle.Allow());
   EXPECT_EQ(throttle.suppressed(), 1u);
+}
+
+TEST(OutOfMemoryTest, TakesAFileAway) {
+  const std::string path = testing::TempDir() + "/doomed";
+  EXPECT_TRUE(WriteFileAtomically(path, "x", 0600).ok());
+  EXPECT_EXIT(
+      {
+        ExitWhenOutOfMemory("prog: no memory\n", 65);
+        RemoveWhenOutOfMemory(path.c_str());
+        std::get_new_handler()();
+      },
+      testing::ExitedWithCode(65), "");
+  EXPECT_NE(access(path.c_str(), F_OK), 0);
+}
+
+TEST(OutOfMemoryTest, EndsWithItsLastWordsAndStatus) {
+  EXPECT_EXIT(
+      {
+        ExitWhenOutOfMemory("prog: no memory\n", 65);
+        // What operator new calls; the sanitizers have words of their own for one that fails.
+        std::get_new_handler()();
+      },
+      testing::ExitedWithCode(65), "prog: no memory");
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "vmm/base/out_of_memory.h"
 #include "vmm/cli/image_commands.h"
 #include "vmm/cli/info_command.h"
 #include "vmm/cli/message.h"
@@ -73,6 +74,9 @@ void FillStandardStreams() {
 
 int Main(int argc, char** argv) {
   FillStandardStreams();
+  ExitWhenOutOfMemory(
+      "hull: out of memory: this process may not have, or the machine has not, more\n",
+      container::kHullFailed);
   if (argc < 2) {
     PrintError("which verb? hull --help lists them");
     return container::kHullFailed;

@@ -22,6 +22,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "vmm/base/file_io.h"
+#include "vmm/base/out_of_memory.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
 #include "vmm/base/unique_fd.h"
@@ -157,6 +158,12 @@ int Fail(const std::string& spec_name, const absl::Status& status) {
   return our_user ? kExitUsage : kExitHostError;
 }
 
+// Where the specification has no part in it, whatever the error's code.
+int FailOfHost(const absl::Status& status) {
+  Say(status.message());
+  return kExitHostError;
+}
+
 // A user id that no other VMM has, where this process may become another user.
 absl::StatusOr<std::optional<sandbox::ClaimedUser>> ClaimUser() {
   if (geteuid() != 0) return std::nullopt;
@@ -248,25 +255,33 @@ int Run(const std::string& spec_name, machine::Machine::ThreadStart thread_start
     absl::StatusOr<VmmSupervisor> supervisor = VmmSupervisor::Create(*spec, *files);
     if (!supervisor.ok()) return Fail(spec_name, supervisor.status());
     absl::StatusOr<sandbox::JailOptions> jail = JailOf(*spec, *files);
-    if (!jail.ok()) return Fail(spec_name, jail.status());
+    if (!jail.ok()) {
+      supervisor->RemoveSocket();
+      return Fail(spec_name, jail.status());
+    }
     const absl::StatusOr<std::optional<sandbox::ClaimedUser>> user = ClaimUser();
+    // What the VMM is to die with.
     const UniqueFd self(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
-    const absl::StatusOr<pid_t> vmm =
-        user.ok() ? sandbox::ForkIntoNamespace() : absl::StatusOr<pid_t>(user.status());
+    const absl::StatusOr<pid_t> vmm = [&]() -> absl::StatusOr<pid_t> {
+      HULL_RETURN_IF_ERROR(user.status());
+      if (!self.valid()) return PosixError("watch this process");
+      return sandbox::ForkIntoNamespace();
+    }();
     if (!vmm.ok()) {
       supervisor->RemoveSocket();
-      Say(vmm.status().message());
-      return kExitHostError;
+      return FailOfHost(vmm.status());
     }
     if (*vmm > 0) {
       // All of the machine's is the VMM's alone.
       { const machine::HostFiles gone = *std::move(files); }
       supervisor->Supervise(*vmm);
     }
+    // The socket is the supervisor's to remove.
+    RemoveWhenOutOfMemory(nullptr);
     if (user->has_value()) jail->user = (*user)->user;
     jail->parent = self.get();
     const absl::Status jailed = ConfineProcess(*jail);
-    if (!jailed.ok()) return Fail(spec_name, jailed);
+    if (!jailed.ok()) return FailOfHost(jailed);
     _exit(RunMachine(spec_name, *spec, *std::move(files), std::move(thread_start)));
   }
 
@@ -279,13 +294,16 @@ int Run(const std::string& spec_name, machine::Machine::ThreadStart thread_start
   if (FLAGS_jail_user > 0) jail->user = static_cast<uid_t>(FLAGS_jail_user);
   jail->parent = FLAGS_parent_fd;
   const absl::Status jailed = ConfineProcess(*jail);
-  if (!jailed.ok()) return Fail(spec_name, jailed);
+  if (!jailed.ok()) return FailOfHost(jailed);
   return RunMachine(spec_name, *spec, *std::move(files), std::move(thread_start));
 }
 
 }  // namespace
 
 int VmmMain(int argc, char** argv, machine::Machine::ThreadStart thread_start) {
+  ExitWhenOutOfMemory(
+      "hull-vmm: out of memory: this process may not have, or the host has not, more\n",
+      kExitHostError);
   // Each further arena would cost every thread that allocates a heap of its own; an allocation that
   // came from mmap(2) would be a system call for which a vCPU's thread has no leave.
   mallopt(M_ARENA_MAX, 1);

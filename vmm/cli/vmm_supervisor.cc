@@ -14,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "vmm/base/file_io.h"
+#include "vmm/base/out_of_memory.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
 #include "vmm/event/event_loop.h"
@@ -56,6 +57,7 @@ absl::StatusOr<VmmSupervisor> VmmSupervisor::Create(const machine::MachineSpec& 
   if (!spec.vsock.has_value() || spec.vsock->connector.has_value()) return supervisor;
   const std::string& path = spec.vsock->host_socket;
   HULL_ASSIGN_OR_RETURN(files.vsock_listener, machine::ListenForHosts(path));
+  RemoveWhenOutOfMemory(path.c_str());
   supervisor.socket_path_ = path;
   absl::StatusOr<sandbox::BrokerSockets> sockets = sandbox::MakeBrokerSockets();
   if (!sockets.ok()) {

@@ -21,7 +21,7 @@ namespace hull::cli {
 class VmmSupervisor {
  public:
   // Makes the host's side of the machine's sockets; the VMM's side goes into `files`. Blocks the
-  // two signals. Before the fork.
+  // two signals. Before the fork. `spec` outlives the process.
   static absl::StatusOr<VmmSupervisor> Create(const machine::MachineSpec& spec,
                                               machine::HostFiles& files);
   VmmSupervisor(VmmSupervisor&&) = default;

@@ -1,39 +1,25 @@
 #include "vmm/container/names.h"
 
-#include <sys/random.h>
-
-#include <cerrno>
+#include <array>
+#include <span>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "vmm/base/posix_error.h"
+#include "vmm/base/random.h"
 #include "vmm/base/status_macros.h"
 
 namespace hull::container {
-namespace {
-
-absl::Status FillRandom(char* data, size_t size) {
-  // Reads of up to 256 bytes are neither cut short nor interrupted once the pool is ready.
-  ssize_t n;
-  do {
-    n = getrandom(data, size, 0);
-  } while (n < 0 && errno == EINTR);
-  if (n != static_cast<ssize_t>(size)) return PosixError("get random bytes");
-  return absl::OkStatus();
-}
-
-}  // namespace
-
 absl::StatusOr<std::string> NewId() {
-  char bytes[kIdLength / 2];
-  HULL_RETURN_IF_ERROR(FillRandom(bytes, sizeof(bytes)));
-  return absl::BytesToHexString(absl::string_view(bytes, sizeof(bytes)));
+  std::array<uint8_t, kIdLength / 2> bytes;
+  HULL_RETURN_IF_ERROR(FillRandom(bytes));
+  return absl::BytesToHexString(
+      absl::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
 }
 
 absl::StatusOr<uint64_t> RandomU64() {
   uint64_t value;
-  HULL_RETURN_IF_ERROR(FillRandom(reinterpret_cast<char*>(&value), sizeof(value)));
+  HULL_RETURN_IF_ERROR(FillRandom(std::span(reinterpret_cast<uint8_t*>(&value), sizeof(value))));
   return value;
 }
 

@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
@@ -23,6 +22,7 @@
 #include "vmm/arch/x86_64/cpuid.h"
 #include "vmm/arch/x86_64/layout.h"
 #include "vmm/base/posix_error.h"
+#include "vmm/base/random.h"
 #include "vmm/base/status_macros.h"
 #include "vmm/base/worker_thread.h"
 #include "vmm/devices/block/device.h"
@@ -108,10 +108,7 @@ absl::StatusOr<kvm::Vm> CreateVm(const kvm::System& system, const GuestMemory& m
 
 absl::StatusOr<std::array<uint8_t, 32>> RandomSeed() {
   std::array<uint8_t, 32> seed;
-  // Up to 256 bytes come whole.
-  if (getrandom(seed.data(), seed.size(), 0) != static_cast<ssize_t>(seed.size())) {
-    return PosixError("getrandom");
-  }
+  HULL_RETURN_IF_ERROR(FillRandom(seed));
   return seed;
 }
 

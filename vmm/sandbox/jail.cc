@@ -270,7 +270,12 @@ absl::Status StayWithParent(int parent) {
   if (parent < 0) return absl::OkStatus();
   // A parent that ended before the request sends nothing any more.
   pollfd end = {.fd = parent, .events = POLLIN, .revents = 0};
-  if (poll(&end, 1, 0) != 0) return absl::AbortedError("the process that started this one is gone");
+  int ended;
+  do {
+    ended = poll(&end, 1, 0);
+  } while (ended < 0 && errno == EINTR);
+  if (ended < 0) return PosixError("jail: look for the process that started this one");
+  if (ended > 0) return absl::AbortedError("the process that started this one is gone");
   close(parent);
   return absl::OkStatus();
 }

@@ -155,8 +155,8 @@ void ConfineThread(ThreadKind kind) {
   if (status.ok()) return;
   const std::string line = absl::StrCat("hull-vmm: ", status.message(), "\n");
   // Nothing is left to do about a standard error that cannot be written.
-  if (write(STDERR_FILENO, line.data(), line.size()) < 0) _exit(kExitViolation);
-  _exit(kExitViolation);
+  if (write(STDERR_FILENO, line.data(), line.size()) < 0) _exit(kExitUnconfined);
+  _exit(kExitUnconfined);
 }
 
 }  // namespace hull::sandbox

@@ -31,6 +31,8 @@ std::span<const sock_filter> FilterOf(ThreadKind kind);
 
 // The exit status of a process that made a system call which is not on its thread's list.
 inline constexpr int kExitViolation = 70;
+// That of a thread which cannot be confined: hull-vmm's "failure of the host".
+inline constexpr int kExitUnconfined = 65;
 
 // Takes SIGSYS: says on standard error which thread made which call, with its arguments, and ends
 // the process with kExitViolation. Once a process, before the first filter.

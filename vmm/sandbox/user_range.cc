@@ -1,7 +1,6 @@
 #include "vmm/sandbox/user_range.h"
 
 #include <fcntl.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "vmm/base/posix_error.h"
+#include "vmm/base/random.h"
 #include "vmm/base/status_macros.h"
 
 namespace hull::sandbox {
@@ -74,7 +74,7 @@ absl::StatusOr<ClaimedUser> ClaimUser(const UserRange& range, const std::string&
   }
   // From anywhere in the range on, so that a user id is not used again at once.
   uint32_t random;
-  if (getrandom(&random, sizeof(random), 0) != sizeof(random)) return PosixError("getrandom");
+  HULL_RETURN_IF_ERROR(FillRandom(std::span(reinterpret_cast<uint8_t*>(&random), sizeof(random))));
   const uint64_t first = range.first;
   const uint64_t start = first + random % range.count;
   HULL_ASSIGN_OR_RETURN(uid_t user, ClaimWithin(file.get(), start, first + range.count));

@@ -19,7 +19,7 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
-  // For log lines: a path.
+  // For log lines: `"/path"`, `descriptor 5`.
   virtual absl::string_view name() const = 0;
   // Bytes; a non-zero multiple of block_size(). Never changes.
   virtual uint64_t size() const = 0;

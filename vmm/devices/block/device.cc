@@ -21,7 +21,7 @@ uint64_t Features(const Backend& backend) {
 }
 
 // What the worker waits for, in epoll's data.
-enum Wake : uint64_t { kStop, kControl, kKick };
+enum Wake : uint64_t { kControl, kKick };
 
 absl::Status Watch(int epoll, int fd, uint32_t events, Wake wake) {
   epoll_event event = {.events = events, .data = {.u64 = wake}};
@@ -75,11 +75,11 @@ absl::StatusOr<std::shared_ptr<Device>> Device::Create(std::string id,
       new Device(std::move(id), std::move(backend), std::move(epoll), std::move(control)));
   HULL_ASSIGN_OR_RETURN(
       device->worker_,
-      WorkerThread::Start(
-          thread_name, [raw = device.get(), start = std::move(thread_start)](const EventFd& stop) {
-            if (start) start();
-            raw->Work(stop);
-          }));
+      WorkerThread::Start(thread_name,
+                          [raw = device.get(), start = std::move(thread_start)](const EventFd&) {
+                            if (start) start();
+                            raw->Work();
+                          }));
   return device;
 }
 
@@ -91,7 +91,12 @@ Device::Device(std::string id, std::unique_ptr<Backend> backend, UniqueFd epoll,
       epoll_(std::move(epoll)),
       control_(std::move(control)) {}
 
-Device::~Device() = default;
+Device::~Device() {
+  // The worker, which is the first member to go, hears this rather than an event of its own: that
+  // one could be watched only from inside the thread, where failing to would be the end.
+  stopping_.store(true);
+  control_.Signal();
+}
 
 void Device::ReadConfig(uint32_t offset, std::span<uint8_t> data) const {
   ConfigSpace config;
@@ -131,19 +136,16 @@ void Device::Reset() {
   mutex_.Await(absl::Condition(&released));
 }
 
-void Device::Work(const EventFd& stop) {
-  const absl::Status watched = Watch(epoll_.get(), stop.fd(), EPOLLIN, kStop);
-  // Only memory of the kernel's can be short here, before the machine runs.
-  CHECK(watched.ok()) << name_ << ": " << watched;
+void Device::Work() {
   while (true) {
-    epoll_event events[3];
-    const int count = epoll_wait(epoll_.get(), events, 3, -1);
+    epoll_event events[2];
+    const int count = epoll_wait(epoll_.get(), events, 2, -1);
     PCHECK(count >= 0 || errno == EINTR) << name_ << ": epoll_wait";
     bool process = false;
     for (int i = 0; i < count; ++i) {
-      if (events[i].data.u64 == kStop) return;
       process |= events[i].data.u64 == kKick || HandleControl();
     }
+    if (stopping_.load()) return;
     if (process) ProcessQueue();
   }
 }

@@ -60,7 +60,7 @@ class Device : public virtio::Device {
   Device(std::string id, std::unique_ptr<Backend> backend, UniqueFd epoll, EventFd control);
 
   // The worker's body.
-  void Work(const EventFd& stop);
+  void Work();
   // Takes a new activation, or lets go of the queue. Returns whether there is a queue now.
   bool HandleControl();
   void ProcessQueue();
@@ -92,6 +92,7 @@ class Device : public virtio::Device {
   Patience patience_;     // The worker's.
   bool patient_ = false;  // The worker's: how it is scheduled.
 
+  std::atomic<bool> stopping_{false};
   std::unique_ptr<WorkerThread> worker_;  // Last: it uses all of the above.
 };
 

@@ -66,7 +66,7 @@ absl::StatusOr<std::unique_ptr<FileBackend>> FileBackend::Open(const std::string
   // Non-blocking for the sake of what is no disk: opening a FIFO would wait for its other end.
   const int flags = (options.read_only ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_NOCTTY;
   HULL_ASSIGN_OR_RETURN(UniqueFd fd, UniqueFd::Open(path, flags));
-  return Create(std::move(fd), path, options);
+  return Create(std::move(fd), absl::StrCat("\"", path, "\""), options);
 }
 
 absl::StatusOr<std::unique_ptr<FileBackend>> FileBackend::Create(UniqueFd fd, std::string name,
@@ -81,7 +81,7 @@ absl::StatusOr<std::unique_ptr<FileBackend>> FileBackend::Create(UniqueFd fd, st
 
 absl::Status FileBackend::Error(absl::string_view what) const {
   const int error = errno;
-  return PosixError(error, absl::StrCat(what, " disk \"", name_, "\""));
+  return PosixError(error, absl::StrCat(what, " disk ", name_));
 }
 
 absl::Status FileBackend::CheckAccessMode() const {
@@ -89,7 +89,7 @@ absl::Status FileBackend::CheckAccessMode() const {
   if (flags < 0) return Error("inspect");
   const int mode = flags & O_ACCMODE;
   if (mode == O_RDWR || (mode == O_RDONLY && options_.read_only)) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("disk \"", name_, "\" is not open for ",
+  return absl::InvalidArgumentError(absl::StrCat("disk ", name_, " is not open for ",
                                                  options_.read_only ? "reading" : "writing"));
 }
 
@@ -102,12 +102,12 @@ absl::Status FileBackend::FindSize() {
     if (ioctl(fd_.get(), BLKGETSIZE64, &size_) != 0) return Error("find the size of");
   } else {
     return absl::InvalidArgumentError(
-        absl::StrCat("disk \"", name_, "\" is neither a regular file nor a block device"));
+        absl::StrCat("disk ", name_, " is neither a regular file nor a block device"));
   }
-  if (size_ == 0) return absl::InvalidArgumentError(absl::StrCat("disk \"", name_, "\" is empty"));
+  if (size_ == 0) return absl::InvalidArgumentError(absl::StrCat("disk ", name_, " is empty"));
   if (size_ % kSectorSize != 0) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "disk \"", name_, "\" has ", size_, " bytes, which is not a multiple of ", kSectorSize));
+        "disk ", name_, " has ", size_, " bytes, which is not a multiple of ", kSectorSize));
   }
   return absl::OkStatus();
 }
@@ -119,11 +119,11 @@ absl::Status FileBackend::Lock() const {
   if (fcntl(fd_.get(), F_OFD_SETLK, &lock) == 0) return absl::OkStatus();
   if (errno == EAGAIN || errno == EACCES) {
     return absl::FailedPreconditionError(absl::StrCat(
-        "disk \"", name_, "\" is in use by another machine",
+        "disk ", name_, " is in use by another machine",
         options_.read_only ? " that writes to it" : "; only read-only disks can be shared"));
   }
   if (errno == ENOLCK || errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL) {
-    LOG(WARNING) << "disk \"" << name_ << "\": its file system has no locks, so nothing keeps a "
+    LOG(WARNING) << "disk " << name_ << ": its file system has no locks, so nothing keeps a "
                  << "second machine from using it";
     return absl::OkStatus();
   }
@@ -135,7 +135,7 @@ absl::Status FileBackend::EnableDirect() {
   if (flags < 0 || fcntl(fd_.get(), F_SETFL, flags | O_DIRECT) != 0) {
     if (errno != EINVAL) return Error("set O_DIRECT for");
     return absl::InvalidArgumentError(
-        absl::StrCat("disk \"", name_, "\": its file system has no direct I/O"));
+        absl::StrCat("disk ", name_, ": its file system has no direct I/O"));
   }
   // What size of access the storage takes is found by trying, as no interface says it for every
   // file system and kernel.
@@ -146,12 +146,12 @@ absl::Status FileBackend::EnableDirect() {
   }
   if (block_size_ > kMaxBlockSize) {
     return absl::InvalidArgumentError(
-        absl::StrCat("disk \"", name_, "\": its storage takes no direct I/O in blocks of ",
+        absl::StrCat("disk ", name_, ": its storage takes no direct I/O in blocks of ",
                      kMaxBlockSize, " bytes or less"));
   }
   if (size_ % block_size_ != 0) {
     return absl::InvalidArgumentError(
-        absl::StrCat("disk \"", name_, "\" has ", size_, " bytes, which is not a multiple of the ",
+        absl::StrCat("disk ", name_, " has ", size_, " bytes, which is not a multiple of the ",
                      block_size_, " bytes that direct I/O works in on its storage"));
   }
   return absl::OkStatus();

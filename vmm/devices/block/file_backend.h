@@ -30,8 +30,8 @@ class FileBackend : public Backend {
   static absl::StatusOr<std::unique_ptr<FileBackend>> Open(const std::string& path,
                                                            const Options& options);
 
-  // Takes an open descriptor; `name` is for messages. The disk's size is the file's, now and for
-  // ever.
+  // Takes an open descriptor; `name` is what messages call it: `"/path"`, `descriptor 5`. The
+  // disk's size is the file's, now and for ever.
   //
   // kInvalidArgument: neither a regular file nor a block device; empty; not a multiple of 512 bytes
   // (with `direct`: of the storage's block size); not open for what `options` ask; no O_DIRECT on

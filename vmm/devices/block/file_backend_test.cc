@@ -87,9 +87,9 @@ TEST_F(FileBackendTest, TakesADescriptorThatIsOpenForWhatIsAsked) {
   EXPECT_TRUE(create(O_RDONLY, true).ok());
   EXPECT_TRUE(create(O_RDWR, true).ok());
   EXPECT_TRUE(create(O_RDWR, false).ok());
-  EXPECT_EQ(create(O_RDONLY, false).message(), "disk \"root\" is not open for writing");
-  EXPECT_EQ(create(O_WRONLY, true).message(), "disk \"root\" is not open for reading");
-  EXPECT_EQ(create(O_WRONLY, false).message(), "disk \"root\" is not open for writing");
+  EXPECT_EQ(create(O_RDONLY, false).message(), "disk root is not open for writing");
+  EXPECT_EQ(create(O_WRONLY, true).message(), "disk root is not open for reading");
+  EXPECT_EQ(create(O_WRONLY, false).message(), "disk root is not open for writing");
 }
 
 TEST_F(FileBackendTest, LocksAgainstASecondWriter) {

@@ -2,30 +2,15 @@
 
 #include <glog/logging.h>
 #include <sys/epoll.h>
-#include <sys/random.h>
 
 #include <algorithm>
 #include <utility>
 
-#include "vmm/base/posix_error.h"
+#include "vmm/base/random.h"
 #include "vmm/base/status_macros.h"
 
 namespace hull::rng {
-namespace {
-
-absl::Status FillFromHost(std::span<uint8_t> out) {
-  while (!out.empty()) {
-    const ssize_t n = getrandom(out.data(), out.size(), 0);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return PosixError("getrandom");
-    out = out.subspan(static_cast<size_t>(n));
-  }
-  return absl::OkStatus();
-}
-
-}  // namespace
-
-std::shared_ptr<Device> Device::Create(EventLoop* loop) { return Create(loop, FillFromHost); }
+std::shared_ptr<Device> Device::Create(EventLoop* loop) { return Create(loop, FillRandom); }
 
 std::shared_ptr<Device> Device::Create(EventLoop* loop, Source source) {
   return std::shared_ptr<Device>(new Device(loop, std::move(source)));

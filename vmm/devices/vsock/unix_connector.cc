@@ -147,7 +147,11 @@ absl::StatusOr<UniqueFd> ListenOnUnixSocket(const std::string& path) {
       return PosixError(absl::StrCat("bind \"", path, "\""));
     }
   }
-  if (listen(fd->get(), kBacklog) != 0) return PosixError(absl::StrCat("listen on \"", path, "\""));
+  if (listen(fd->get(), kBacklog) != 0) {
+    const absl::Status status = PosixError(absl::StrCat("listen on \"", path, "\""));
+    unlink(path.c_str());
+    return status;
+  }
   return fd;
 }
 
