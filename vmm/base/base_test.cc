@@ -65,6 +65,22 @@ TEST(ScopedMmapTest, MapsAndReportsFailure) {
   EXPECT_FALSE(ScopedMmap::Map(4096, PROT_READ, MAP_PRIVATE, /*fd=*/-1).ok());
 }
 
+TEST(ScopedMmapTest, MapsAligned) {
+  constexpr size_t kAlignment = size_t{2} << 20;
+  constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS;
+  const auto first = ScopedMmap::MapAligned(3 * 4096, kAlignment, PROT_READ | PROT_WRITE, kFlags);
+  const auto second = ScopedMmap::MapAligned(4096, kAlignment, PROT_READ | PROT_WRITE, kFlags);
+  for (const auto* map : {&first, &second}) {
+    ASSERT_TRUE(map->ok()) << map->status();
+    EXPECT_EQ(reinterpret_cast<uintptr_t>((*map)->data()) % kAlignment, 0u);
+    (*map)->data()[(*map)->size() - 1] = 1;
+  }
+  EXPECT_EQ(first->size(), 3u * 4096);
+  // Nothing is left mapped behind it.
+  EXPECT_NE(msync(first->data() + first->size(), 4096, MS_ASYNC), 0);
+  EXPECT_FALSE(ScopedMmap::MapAligned(SIZE_MAX, kAlignment, PROT_READ, kFlags).ok());
+}
+
 TEST(CheckedTest, SaysWhenItOverflows) {
   constexpr uint64_t kMax = std::numeric_limits<uint64_t>::max();
   EXPECT_EQ(CheckedAdd<uint64_t>(1, 2), 3u);

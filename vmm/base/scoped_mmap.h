@@ -28,6 +28,10 @@ class ScopedMmap {
   static absl::StatusOr<ScopedMmap> Map(size_t size, int protection, int flags, int fd = -1,
                                         off_t offset = 0);
 
+  // The same at a multiple of `alignment`, itself a power-of-two multiple of the page size.
+  static absl::StatusOr<ScopedMmap> MapAligned(size_t size, size_t alignment, int protection,
+                                               int flags);
+
   uint8_t* data() const { return data_; }
   size_t size() const { return size_; }
 

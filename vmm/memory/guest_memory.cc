@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -23,6 +24,10 @@ uint64_t PageSize() {
   static const uint64_t size = static_cast<uint64_t>(getpagesize());
   return size;
 }
+
+// Guest RAM starts at multiples of this, so the host's address of a huge page is one of a huge
+// page.
+constexpr uint64_t kHugePageSize = uint64_t{2} << 20;
 
 bool PageAligned(uint64_t value) { return value % PageSize() == 0; }
 
@@ -66,8 +71,9 @@ absl::StatusOr<GuestMemory> GuestMemory::Create(std::span<const Range> ranges) {
           range.size, range.start.value));
     }
     previous_end = *end;
-    absl::StatusOr<ScopedMmap> mapping = ScopedMmap::Map(
-        range.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
+    absl::StatusOr<ScopedMmap> mapping =
+        ScopedMmap::MapAligned(range.size, kHugePageSize, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
     if (!mapping.ok()) {
       return absl::ResourceExhaustedError(
           absl::StrCat("the host cannot give the guest ", range.size >> 20,
@@ -110,6 +116,21 @@ absl::Status GuestMemory::MapFile(GuestAddress start, uint64_t size, int fd, off
     return PosixError("keep guest memory out of core dumps");
   }
   return absl::OkStatus();
+}
+
+absl::Status GuestMemory::Advise(GuestAddress start, uint64_t size, int advice) {
+  HULL_ASSIGN_OR_RETURN(uint8_t* const host, Translate(start, size));
+  // EINVAL: the host has no huge pages. The guest runs as well, a little slower.
+  if (madvise(host, size, advice) != 0 && errno != EINVAL) return PosixError("madvise");
+  return absl::OkStatus();
+}
+
+absl::Status GuestMemory::PreferHugePages(GuestAddress start, uint64_t size) {
+  return Advise(start, size, MADV_HUGEPAGE);
+}
+
+absl::Status GuestMemory::AvoidHugePages(GuestAddress start, uint64_t size) {
+  return Advise(start, size, MADV_NOHUGEPAGE);
 }
 
 uint8_t* GuestMemory::Find(GuestAddress address, uint64_t size) const {

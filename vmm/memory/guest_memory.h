@@ -56,6 +56,14 @@ class GuestMemory {
   GuestMemory(GuestMemory&&) = default;
   GuestMemory& operator=(GuestMemory&&) = default;
 
+  // Asks the host to back [start, start + size) by huge pages, which it may not do: for memory that
+  // the guest is about to touch much of, since a huge page is touched whole. The host's addresses
+  // are aligned for it where the guest's are. kOutOfRange if that is not guest memory.
+  absl::Status PreferHugePages(GuestAddress start, uint64_t size);
+  // The opposite, for memory that the guest touches little of. Where neither is said, the host's
+  // policy holds.
+  absl::Status AvoidHugePages(GuestAddress start, uint64_t size);
+
   // Replaces [start, start + size) by a private (copy-on-write) mapping of `fd` at `offset`, so
   // that VMs share the file's clean pages. `start`, `size` and `offset` are page-aligned. The file
   // must be a regular one (kInvalidArgument) and reach to offset + size rounded up to a page (past
@@ -108,6 +116,7 @@ class GuestMemory {
   // Null when [address, address + size) is not wholly inside one region.
   uint8_t* Find(GuestAddress address, uint64_t size) const;
   absl::StatusOr<uint8_t*> Translate(GuestAddress address, uint64_t size) const;
+  absl::Status Advise(GuestAddress start, uint64_t size, int advice);
 
   std::vector<ScopedMmap> mappings_;
   std::vector<Region> regions_;  // Ascending; few, so that a linear search is the fastest.

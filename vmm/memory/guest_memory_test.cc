@@ -137,6 +137,19 @@ TEST(GuestMemoryDeathTest, CopiesNeverRunOverTheSlices) {
   EXPECT_DEATH(CopyFromSlices(slices, 4, data), "ran over the end");
 }
 
+TEST(GuestMemoryTest, HugePagesAreAWishWithinTheMemory) {
+  constexpr uint64_t kHuge = uint64_t{2} << 20;
+  GuestMemory memory =
+      *GuestMemory::Create(std::array{GuestMemory::Range{GuestAddress{0}, 3 * kHuge}});
+  EXPECT_TRUE(memory.PreferHugePages(GuestAddress{kHuge}, kHuge).ok());
+  EXPECT_TRUE(memory.AvoidHugePages(GuestAddress{0}, 3 * kHuge).ok());
+  EXPECT_EQ(memory.AvoidHugePages(GuestAddress{2 * kHuge}, 2 * kHuge).code(),
+            absl::StatusCode::kOutOfRange);
+  EXPECT_EQ(memory.PreferHugePages(GuestAddress{3 * kHuge}, kHuge).code(),
+            absl::StatusCode::kOutOfRange);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(memory.regions()[0].host) % kHuge, 0u);
+}
+
 TEST(GuestMemoryTest, MapsAFilePrivately) {
   const UniqueFd file(memfd_create("kernel", MFD_CLOEXEC));
   ASSERT_TRUE(file.valid());
