@@ -106,7 +106,10 @@ TEST_F(VmmFaultsTest, EachEndsWithAStatusAndALine) {
           << fault << ": no message but: " << absl::StrJoin(lines, "\n");
     }
     ASSERT_TRUE(NoProcessStays()) << fault << " leaves a process";
-    EXPECT_EQ(Files(), files) << fault << " leaves files";
+    // A file that cannot be removed stays; the next start replaces it.
+    if (!absl::StrContains(fault, " unlink(")) {
+      EXPECT_EQ(Files(), files) << fault << " leaves files";
+    }
     unlink(directory_.Path("vsock").c_str());  // For the next run.
   }
   EXPECT_LE(call, kMaxCalls) << "the end was not reached";
