@@ -174,18 +174,19 @@ TEST_F(GuestsTest, NoMappingIsWritableAndExecutable) {
   ASSERT_TRUE(vmm.AwaitOutput(kTimeout));
   for (const pid_t pid : Family(vmm.pid())) {
     std::ifstream maps(absl::StrCat("/proc/", pid, "/maps"));
-    int lines = 0;
-    for (std::string line; std::getline(maps, line); ++lines) {
+    int executable = 0;
+    for (std::string line; std::getline(maps, line);) {
       std::istringstream fields(line);
       std::string range, permissions, offset, device, inode, file;
       fields >> range >> permissions >> offset >> device >> inode >> file;
       EXPECT_FALSE(permissions[1] == 'w' && permissions[2] == 'x') << line;
       if (permissions[2] != 'x') continue;
+      ++executable;
       // Code is the program's own and the kernel's, never what was mapped while it ran.
       EXPECT_TRUE(absl::EndsWith(file, "/hull-vmm") || file == "[vdso]" || file == "[vsyscall]")
           << line;
     }
-    EXPECT_GT(lines, 10) << pid;
+    EXPECT_GT(executable, 0) << "the mappings of " << pid << " could not be read";
   }
 }
 
