@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -203,6 +204,11 @@ def main():
     parser.add_argument("-k", metavar="WORD", default="",
                         help="only the end-to-end tests whose name holds WORD")
     options = parser.parse_args()
+    # A shell without job control starts what is in the background with these ignored, and the tests of
+    # Ctrl-C would have programs that do as they are told. A handler is not inherited, "ignore" is.
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     tally = Tally()
     for tier in options.tier or TIERS:
         start = time.time()
