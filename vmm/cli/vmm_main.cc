@@ -26,6 +26,7 @@
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
 #include "vmm/base/unique_fd.h"
+#include "vmm/cli/version.h"
 #include "vmm/cli/vmm_supervisor.h"
 #include "vmm/machine/host_files.h"
 #include "vmm/machine/machine.h"
@@ -65,6 +66,7 @@ enum ExitStatus {
   kExitViolation = sandbox::kExitViolation,
 };
 static_assert(kExitViolation == 70, "vmm/README.md says so");
+static_assert(kExitHostError == sandbox::kExitUnconfined);
 
 constexpr char kHelp[] =
     "usage: hull-vmm --spec FILE | --spec_fd N [--report_fd N]\n"
@@ -86,8 +88,10 @@ constexpr char kHelp[] =
     "out\n"
     "of the range HULL_UIDS (FIRST:COUNT).\n";
 
-constexpr char kVersion[] = "hull-vmm 0.1.0 (machine specification version 1)\n";
-static_assert(machine::kSpecVersion == 1, "kVersion names it");
+std::string Version() {
+  return absl::StrCat("hull-vmm ", kVersion, " (machine specification version ",
+                      machine::kSpecVersion, ")\n");
+}
 
 // One write, so that lines of several processes do not mix.
 void Say(absl::string_view what) {
@@ -313,7 +317,7 @@ int VmmMain(int argc, char** argv, machine::Machine::ThreadStart thread_start) {
   google::gflags_exitfunc = [](int) { _exit(kExitUsage); };
   google::ParseCommandLineNonHelpFlags(&argc, &argv, /*remove_flags=*/true);
   if (FLAGS_help) return Print(kHelp);
-  if (FLAGS_version) return Print(kVersion);
+  if (FLAGS_version) return Print(Version().c_str());
   if (argc > 1) {
     Say(absl::StrCat("unexpected argument \"", argv[1], "\"; see --help"));
     return kExitUsage;

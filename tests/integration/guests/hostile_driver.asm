@@ -100,13 +100,7 @@ register:
   call random
   mov edi, eax
   and edi, 0x1fc
-  mov r14, rax
-  shr r14, 32
-  call random
-  test r14d, 1
-  jz value_chosen
-  and eax, 0xf                  ; small numbers are the likelier ones to mean something
-value_chosen:
+  choose_register_value
   test r14d, 2
   jz wide
   test r14d, 4
@@ -289,29 +283,12 @@ scribble:
 descriptor:
   call address
   mov [rdi], rax
-  call random
-  test r12d, 0x20000
-  jz any_rest
-  mov rdx, 0x001f00070000ffff   ; next below 32, known flags, up to 64 KiB
-  and rax, rdx
-any_rest:
-  mov [rdi + 8], rax
+  scribble_descriptor_rest
   add edi, 16
   dec ecx
   jnz descriptor
   lea edi, [r15d + 0x2000]
-  call random
-  and eax, 0x001f0001           ; flags, and an index that is not always too far ahead
-  mov [rdi], eax
-  mov ecx, 8
-ring:
-  call random
-  mov rdx, 0x001f001f001f001f
-  and rax, rdx
-  mov [rdi + 4], rax
-  add edi, 8
-  dec ecx
-  jnz ring
+  scribble_available_ring
   ret
 define_random
 

@@ -66,29 +66,12 @@ descriptor:
   and eax, 0x1ffffff            ; inside guest memory
 any_address:
   mov [rdi], rax
-  call random
-  test r12d, 0x20000
-  jz any_rest
-  mov rdx, 0x001f00070000ffff   ; next below 32, known flags, up to 64 KiB
-  and rax, rdx
-any_rest:
-  mov [rdi + 8], rax
+  scribble_descriptor_rest
   add edi, 16
   dec ecx
   jnz descriptor
   mov edi, RINGS + 0x2000
-  call random
-  and eax, 0x001f0001           ; flags, and an index that is not always too far ahead
-  mov [rdi], eax
-  mov ecx, 8
-ring:
-  call random
-  mov rdx, 0x001f001f001f001f
-  and rax, rdx
-  mov [rdi + 4], rax
-  add edi, 8
-  dec ecx
-  jnz ring
+  scribble_available_ring
   ret
 define_random
 align 8

@@ -12,13 +12,7 @@ next:
   mov edi, eax
   and edi, 0x31fc               ; slot 0 to 3, register below 0x200
   add rdi, [rel base]
-  mov r14, rax
-  shr r14, 32
-  call random
-  test r14d, 1
-  jz value_chosen
-  and eax, 0xf                  ; small numbers are the likelier ones to mean something
-value_chosen:
+  choose_register_value
   test r14d, 2
   jz wide
   test r14d, 4
