@@ -146,5 +146,6 @@ int main(int argc, char** argv) {
                   run.end);
     }
   }
+  posix_spawn_file_actions_destroy(&actions);
   return 0;
 }
