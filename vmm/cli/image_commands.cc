@@ -137,13 +137,21 @@ int ImagesCommand(const std::vector<std::string>& args) {
 int LoadCommand(const std::vector<std::string>& args) {
   std::string path;
   std::string name;
-  CLI::App app("Takes images of an OCI layout into the store.", "load");
-  app.formatter(std::make_shared<UsageFormatter>("load [--name NAME[:TAG]] PATH"));
-  app.add_option("--name", name, "Name the image so, not as its layout does (one image only)");
-  app.add_option("PATH", path,
-                 "Layout: a directory, a tar file (may be compressed), or - for stdin")
-      ->required();
+  bool quiet = false;
+  CLI::App app("Takes images of a docker-archive or an OCI layout into the store.", "load");
+  app.formatter(std::make_shared<UsageFormatter>("load [FLAG...] [-i] PATH"));
+  app.add_option("--name", name, "Name the image so, not as its archive does (one image only)");
+  app.add_flag("-q,--quiet", quiet, "Show no progress");
+  app.add_option("-i,--input,PATH", path,
+                 "A directory, a tar file (may be compressed), or - for stdin (the default)");
   if (const std::optional<int> status = ParseCommandLine(&app, args)) return *status;
+  if (path.empty()) {
+    if (isatty(STDIN_FILENO) == 1) {
+      PrintError("nothing to load: hull load PATH, or an archive on standard input");
+      return container::kHullFailed;
+    }
+    path = "-";
+  }
   const absl::StatusOr<Installation> installation = Installation::FromEnvironment();
   if (!installation.ok()) return ReportFailure(installation.status());
   const bool from_stdin = path == "-" || path == "/dev/stdin";
@@ -167,8 +175,8 @@ int LoadCommand(const std::vector<std::string>& args) {
                 {.unpack_program = installation->Program("hull-unpack"),
                  .name = name,
                  .cancel_fd = interrupted.get(),
-                 .progress = [&progress](const images::LoadProgress& state) {
-                   progress.Show(state);
+                 .progress = [&progress, quiet](const images::LoadProgress& state) {
+                   if (!quiet) progress.Show(state);
                  }});
   progress.Clear();
   signalfd_siginfo info;
