@@ -13,6 +13,8 @@
 #include "absl/time/time.h"
 #include "images/image_config.h"
 #include "vmm/base/status_macros.h"
+#include "vmm/cli/format_template.h"
+#include "vmm/container/outcome.h"
 
 namespace hull::cli {
 namespace {
@@ -174,6 +176,55 @@ absl::StatusOr<std::vector<HistoryEntry>> ImageHistory(const images::ImageDetail
   std::reverse(entries.begin(), entries.end());
   if (!entries.empty()) entries.front().id = image.info.id.hex();
   return entries;
+}
+
+absl::StatusOr<std::string> RenderHistory(const std::vector<HistoryEntry>& history,
+                                          const HistoryView& view, int64_t now) {
+  constexpr size_t kShownCommand = 45;  // podman's
+  const absl::string_view missing = "<missing>";
+  nlohmann::json list = nlohmann::json::array();
+  std::vector<std::vector<std::string>> table = {
+      {"ID", "CREATED", "CREATED BY", "SIZE", "COMMENT"}};
+  std::string lines;
+  for (const HistoryEntry& entry : history) {
+    std::string id = entry.id;
+    if (id != missing) id = view.full ? absl::StrCat("sha256:", id) : id.substr(0, kShownIdDigits);
+    absl::Time created;
+    std::string age = "-";
+    if (absl::ParseTime(absl::RFC3339_full, entry.created, &created, nullptr)) {
+      age = HumanAge(now - absl::ToUnixSeconds(created));
+    }
+    // The image's own text: it must not reach the terminal as it is.
+    std::string command = container::Printable(entry.created_by);
+    if (!view.full && command.size() > kShownCommand) {
+      command = absl::StrCat(command.substr(0, kShownCommand - 3), "...");
+    }
+    const std::string comment = container::Printable(entry.comment);
+    if (view.quiet) {
+      absl::StrAppend(&lines, id, "\n");
+    } else if (view.format == "json") {
+      list.push_back({{"id", entry.id},
+                      {"created", entry.created},
+                      {"createdBy", entry.created_by},
+                      {"size", entry.size},
+                      {"comment", entry.comment}});
+    } else if (view.format.empty() || view.format == "table") {
+      table.push_back({id, age, command, HumanSize(entry.size), comment});
+    } else {
+      HULL_ASSIGN_OR_RETURN(const std::string line,
+                            RenderTemplate(view.format, {{"ID", id},
+                                                         {"Created", age},
+                                                         {"CreatedSince", age},
+                                                         {"CreatedAt", entry.created},
+                                                         {"CreatedBy", command},
+                                                         {"Size", HumanSize(entry.size)},
+                                                         {"Comment", comment}}));
+      absl::StrAppend(&lines, line, "\n");
+    }
+  }
+  if (view.quiet) return lines;
+  if (view.format == "json") return PrettyJson(list);
+  return view.format.empty() || view.format == "table" ? RenderTable(table) : lines;
 }
 
 absl::StatusOr<ImageFilter> ParseImageFilter(const std::string& text) {

@@ -39,6 +39,16 @@ struct HistoryEntry {
 // The newest first. An image that has no history of its own has an entry for each layer.
 absl::StatusOr<std::vector<HistoryEntry>> ImageHistory(const images::ImageDetails& image);
 
+struct HistoryView {
+  bool quiet = false;       // ids only
+  bool full = false;        // ids and commands are not cut
+  std::string format = {};  // "", "table", "json", or a template
+};
+
+// `now` is in seconds since 1970.
+absl::StatusOr<std::string> RenderHistory(const std::vector<HistoryEntry>& history,
+                                          const HistoryView& view, int64_t now);
+
 // A condition that `images --filter` puts on rows.
 struct ImageFilter {
   enum class Kind { kReference, kDangling, kLabel, kId };
