@@ -172,6 +172,9 @@ absl::StatusOr<AgentEvent> ParseAgentMessage(std::span<const uint8_t> payload) {
                         .outcome = {.exit_status = kHullFailed,
                                     .error = absl::StrCat("the guest's agent gave up: ",
                                                           Printable(message.fatal().message()))}};
+    case agent::AgentMessage::kProcessList:
+    case agent::AgentMessage::kStatistics:
+      return Violation("an answer to what was not asked");
     case agent::AgentMessage::MESSAGE_NOT_SET:
       return AgentEvent();
   }
