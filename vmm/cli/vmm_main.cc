@@ -39,8 +39,9 @@
 DEFINE_string(spec, "", "the machine specification, a JSON file (vmm/machine/SPEC.md)");
 DEFINE_int32(spec_fd, -1, "the same as an inherited descriptor");
 DEFINE_int32(report_fd, -1, "where to say that the machine is over, an inherited descriptor");
-DEFINE_int64(jail_user, -1,
-             "for the monitor: the user to become, in a PID namespace of its making");
+DEFINE_bool(host_left, false,
+            "for the monitor: this process was born with the user and the namespaces of its jail");
+DEFINE_int32(kvm_fd, -1, "for the monitor: /dev/kvm as an inherited descriptor");
 DEFINE_int32(parent_fd, -1, "for the monitor: a pidfd of the process to die with, inherited");
 DECLARE_bool(help);
 DECLARE_bool(version);
@@ -253,9 +254,10 @@ int Run(const std::string& spec_name, machine::Machine::ThreadStart thread_start
     Say(absl::StrCat(spec_name, ": ", spec.status().message()));
     return kExitUsage;
   }
-  absl::StatusOr<machine::HostFiles> files = machine::HostFiles::Open(*spec);
+  absl::StatusOr<machine::HostFiles> files =
+      machine::HostFiles::Open(*spec, UniqueFd(FLAGS_kvm_fd));
   if (!files.ok()) return Fail(spec_name, files.status());
-  if (FLAGS_jail_user < 0) {
+  if (!FLAGS_host_left) {
     absl::StatusOr<VmmSupervisor> supervisor = VmmSupervisor::Create(*spec, *files);
     if (!supervisor.ok()) return Fail(spec_name, supervisor.status());
     absl::StatusOr<sandbox::JailOptions> jail = JailOf(*spec, *files);
@@ -295,7 +297,7 @@ int Run(const std::string& spec_name, machine::Machine::ThreadStart thread_start
   }
   absl::StatusOr<sandbox::JailOptions> jail = JailOf(*spec, *files);
   if (!jail.ok()) return Fail(spec_name, jail.status());
-  if (FLAGS_jail_user > 0) jail->user = static_cast<uid_t>(FLAGS_jail_user);
+  jail->host_left = true;
   jail->parent = FLAGS_parent_fd;
   const absl::Status jailed = ConfineProcess(*jail);
   if (!jailed.ok()) return FailOfHost(jailed);
@@ -326,8 +328,8 @@ int VmmMain(int argc, char** argv, machine::Machine::ThreadStart thread_start) {
     Say("expected either --spec FILE or --spec_fd N; see --help");
     return kExitUsage;
   }
-  if (FLAGS_jail_user >= 0 && (getpid() != 1 || FLAGS_jail_user > UINT32_MAX - 1)) {
-    Say("--jail_user is for the monitor, which starts hull-vmm in a PID namespace of its own");
+  if (FLAGS_host_left && getpid() != 1) {
+    Say("--host_left is for the monitor, which starts hull-vmm in namespaces of its own");
     return kExitUsage;
   }
   FLAGS_logtostderr = true;
