@@ -150,10 +150,11 @@ int Report(const Ending& ending) {
 
 // Tells who asked for it that the machine is over, with the status that this process exits with.
 // The kernel takes its time to dissolve a VM, and nobody has to wait for that.
-void TellStatus(int status) {
-  if (FLAGS_report_fd < 0) return;
-  // Nobody has to listen, either.
-  (void)WriteFull(FLAGS_report_fd, absl::StrCat(status, "\n"));
+void TellStatus(int status, int supervisor) {
+  for (const int fd : {FLAGS_report_fd, supervisor}) {
+    // Nobody has to listen, either.
+    if (fd >= 0) (void)WriteFull(fd, absl::StrCat(status, "\n"));
+  }
 }
 
 // Whose fault an error is, said and turned into an exit status.
@@ -226,9 +227,12 @@ absl::Status ConfineProcess(const sandbox::JailOptions& options) {
   return absl::OkStatus();
 }
 
-// In the jail: makes the machine, and runs it to its end.
+// In the jail: makes the machine, and runs it to its end. `supervisor` is where that is told
+// besides
+// --report_fd, or -1.
 int RunMachine(const std::string& spec_name, const machine::MachineSpec& spec,
-               machine::HostFiles files, machine::Machine::ThreadStart thread_start) {
+               machine::HostFiles files, machine::Machine::ThreadStart thread_start,
+               int supervisor) {
   absl::StatusOr<std::unique_ptr<machine::Machine>> machine =
       machine::Machine::Create(spec, std::move(files), std::move(thread_start));
   if (!machine.ok()) return Fail(spec_name, machine.status());
@@ -243,7 +247,7 @@ int RunMachine(const std::string& spec_name, const machine::MachineSpec& spec,
   } else {
     status = Report(ending);
   }
-  TellStatus(status);
+  TellStatus(status, supervisor);
   // At once: what the machine still has, the kernel takes back faster than destructors.
   _exit(status);
 }
@@ -286,9 +290,11 @@ int Run(const std::string& spec_name, machine::Machine::ThreadStart thread_start
     RemoveWhenOutOfMemory(nullptr);
     if (user->has_value()) jail->user = (*user)->user;
     jail->parent = self.get();
+    jail->descriptors.push_back(supervisor->report());
     const absl::Status jailed = ConfineProcess(*jail);
     if (!jailed.ok()) return FailOfHost(jailed);
-    _exit(RunMachine(spec_name, *spec, *std::move(files), std::move(thread_start)));
+    _exit(RunMachine(spec_name, *spec, *std::move(files), std::move(thread_start),
+                     supervisor->report()));
   }
 
   if (spec->vsock.has_value() && !spec->vsock->connector.has_value()) {
@@ -301,7 +307,7 @@ int Run(const std::string& spec_name, machine::Machine::ThreadStart thread_start
   jail->parent = FLAGS_parent_fd;
   const absl::Status jailed = ConfineProcess(*jail);
   if (!jailed.ok()) return FailOfHost(jailed);
-  return RunMachine(spec_name, *spec, *std::move(files), std::move(thread_start));
+  return RunMachine(spec_name, *spec, *std::move(files), std::move(thread_start), -1);
 }
 
 }  // namespace
