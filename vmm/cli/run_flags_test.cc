@@ -16,7 +16,7 @@ using testing::IsEmpty;
 constexpr uint64_t kHost = uint64_t{8} << 30;
 
 absl::StatusOr<RunFlags> Parse(const std::vector<std::string>& args) {
-  return ParseRunFlags(args, kHost);
+  return ParseRunFlags("run", args, kHost);
 }
 
 std::string Error(const std::vector<std::string>& args) {

@@ -58,8 +58,10 @@ absl::StatusOr<AttachFrame> DecodeAttachFrame(absl::string_view message) {
       frame.number = ByteAt(payload, 0);
       frame.data = payload.substr(1);
       return frame;
+    case AttachType::kStarted:
     case AttachType::kStdinEnd:
     case AttachType::kKill:
+    case AttachType::kAttach:
       if (!payload.empty()) return Malformed("a payload where there is none");
       return frame;
   }
