@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <iterator>
 #include <memory>
 #include <utility>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -14,6 +16,7 @@
 #include "vmm/base/status_macros.h"
 #include "vmm/cli/usage_formatter.h"
 #include "vmm/container/names.h"
+#include "vmm/container/signals.h"
 
 namespace hull::cli {
 namespace {
@@ -22,15 +25,27 @@ absl::Status Usage(absl::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat(what, " (see hull run --help)"));
 }
 
+// The values of --pull: what can be pulled is pulled before, by hull load.
+constexpr absl::string_view kPullPolicies[] = {"never", "missing", "always", "newer"};
+
 // The values of flags that need more than a type.
 struct RawValues {
   std::string cpus;
   std::string memory;
   std::string entrypoint;
+  std::string stop_signal;
+  std::string stop_timeout;
+  std::string log_max_size;
+  std::string pull;
 };
 
-void DefineFlags(CLI::App* app, RunFlags* flags, RawValues* raw) {
-  app->formatter(std::make_shared<UsageFormatter>("run [FLAG...] IMAGE [CMD [ARG...]]"));
+void DefineFlags(absl::string_view verb, CLI::App* app, RunFlags* flags, RawValues* raw) {
+  app->formatter(
+      std::make_shared<UsageFormatter>(absl::StrCat(verb, " [FLAG...] IMAGE [CMD [ARG...]]")));
+  app->get_help_ptr()->group("");  // whoever reads the text has found it
+  if (verb == "run") {
+    app->add_flag("-d,--detach", flags->detach, "Leave it in the background and print its id");
+  }
   app->add_flag("--rm", flags->remove, "Remove the container when it has ended");
   app->add_option("--name", flags->name, "Name of the container (default: its short id)");
   app->add_option("--cpus", raw->cpus, "CPUs, 1 to 32 (default: 1)");
@@ -48,6 +63,16 @@ void DefineFlags(CLI::App* app, RunFlags* flags, RawValues* raw) {
   app->add_option("--entrypoint", raw->entrypoint, "Run this in place of the image's entry point");
   app->add_option("--hostname", flags->hostname, "Host name (default: the short id)");
   app->add_flag("--read-only", flags->read_only, "Make the root file system read-only");
+  app->add_option("-l,--label", flags->labels, "KEY=VALUE, a label; repeatable")
+      ->type_size(1)
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app->add_option("--cidfile", flags->cidfile, "Write the container's id to this new file");
+  app->add_option("--stop-signal", raw->stop_signal, "What hull stop sends (default: SIGTERM)");
+  app->add_option("--stop-timeout", raw->stop_timeout, "Seconds until it kills (default: 10)");
+  app->add_option("--log-max-size", raw->log_max_size,
+                  "Size of each of 3 log files (default: 10m)");
+  app->add_option("--pull", raw->pull, "")->group("");
   app->add_flag("--console", flags->console, "Show the guest kernel's console on standard error");
   app->add_flag("-i,--interactive", flags->interactive, "Pass standard input to the command");
 }
@@ -126,17 +151,40 @@ absl::Status CheckValues(const CLI::App& app, const RawValues& raw, uint64_t hos
     flags->memory_bytes = *memory;
   }
   if (app.count("--entrypoint") > 0) flags->entrypoint = raw.entrypoint;
+  if (app.count("--stop-signal") > 0) {
+    absl::StatusOr<uint32_t> signal = container::ParseSignal(raw.stop_signal);
+    if (!signal.ok()) return Annotate(signal.status(), "--stop-signal");
+    flags->stop_signal = *signal;
+  }
+  if (app.count("--stop-timeout") > 0) {
+    absl::StatusOr<uint32_t> seconds = container::ParseSeconds(raw.stop_timeout);
+    if (!seconds.ok()) return Annotate(seconds.status(), "--stop-timeout");
+    flags->stop_timeout_seconds = *seconds;
+  }
+  if (app.count("--log-max-size") > 0) {
+    absl::StatusOr<uint64_t> bytes = container::ParseSize(raw.log_max_size);
+    if (!bytes.ok()) return Annotate(bytes.status(), "--log-max-size");
+    if (*bytes < container::kMinLogMaxBytes) {
+      return absl::InvalidArgumentError("--log-max-size: at least 64k");
+    }
+    flags->log_max_bytes = *bytes;
+  }
+  if (app.count("--pull") > 0 &&
+      std::count(std::begin(kPullPolicies), std::end(kPullPolicies), raw.pull) == 0) {
+    return Usage("--pull takes never, missing, always or newer");
+  }
   return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::StatusOr<RunFlags> ParseRunFlags(const std::vector<std::string>& args,
+absl::StatusOr<RunFlags> ParseRunFlags(absl::string_view verb, const std::vector<std::string>& args,
                                        uint64_t host_memory_bytes) {
   RunFlags flags;
   RawValues raw;
-  CLI::App app("Runs a command in a new container, a microVM of its own.");
-  DefineFlags(&app, &flags, &raw);
+  CLI::App app(verb == "run" ? "Runs a command in a new container, a microVM of its own."
+                             : "Makes a container that hull start starts.");
+  DefineFlags(verb, &app, &flags, &raw);
 
   size_t taken = 0;
   HULL_ASSIGN_OR_RETURN(std::vector<std::string> own, TakeFlags(app, args, &taken));
@@ -144,7 +192,7 @@ absl::StatusOr<RunFlags> ParseRunFlags(const std::vector<std::string>& args,
   try {
     app.parse(std::move(own));
   } catch (const CLI::CallForHelp&) {
-    flags.help = app.help();
+    flags.help = absl::StrCat(absl::StripTrailingAsciiWhitespace(app.help()), "\n");
     return flags;
   } catch (const CLI::ParseError& error) {
     return Usage(error.what());
