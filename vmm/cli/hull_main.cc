@@ -9,10 +9,18 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "vmm/base/out_of_memory.h"
+#include "vmm/cli/exec_command.h"
 #include "vmm/cli/image_commands.h"
 #include "vmm/cli/info_command.h"
+#include "vmm/cli/inspect_command.h"
+#include "vmm/cli/inspection_commands.h"
+#include "vmm/cli/logs_command.h"
 #include "vmm/cli/message.h"
+#include "vmm/cli/monitor_command.h"
+#include "vmm/cli/ps_command.h"
 #include "vmm/cli/run_command.h"
+#include "vmm/cli/start_command.h"
+#include "vmm/cli/stop_command.h"
 #include "vmm/cli/version.h"
 #include "vmm/container/outcome.h"
 #include "vmm/emulated_host/emulated_host.h"
@@ -25,13 +33,21 @@ constexpr char kHelp[] =
 
 Usage: hull VERB [ARG...]
 
-  run       Run a command in a new container
-  images    List the images on this machine
-  load      Take images of an OCI layout into the store
-  rmi       Remove images
-  host      Manage the emulated host, where the CPU has no virtualisation
-  info      Show this machine and whether it keeps its part of isolation
-  version   Print the version
+Containers
+  run       Run a command in a new one      ps        List them
+  create    Make one, to be started         inspect   Show all about them, as JSON
+  start     Start them                      logs      Show what one has printed
+  stop      Stop them                       attach    Show the output of a running one
+  restart   Stop and start them             wait      Wait for their end
+  kill      Send them a signal              rename    Give one another name
+  rm        Remove them                     exec      Run a further command in one
+  top       Show what runs in one           stats     Show what they use
+Images
+  images    List them                       load      Take them from an OCI layout
+  rmi       Remove them
+This machine
+  info      Is it fit to isolate tenants?   host      Manage the emulated host, where
+  version   Print Hull's version                      the CPU has no virtualisation
 
 hull VERB --help tells more. Exit status: the verb's or the container's own; 125 if
 Hull failed, 126 and 127 if the command cannot be executed or found, 128+n for signal n.
@@ -52,6 +68,21 @@ constexpr Verb kVerbs[] = {
     {"run", RunCommand},
     // Second, as every run needs it once as well.
     {"monitor", MonitorCommand},
+    {"create", CreateCommand},
+    {"start", StartCommand},
+    {"stop", StopCommand},
+    {"restart", RestartCommand},
+    {"kill", KillCommand},
+    {"rm", RmCommand},
+    {"ps", PsCommand},
+    {"inspect", InspectCommand},
+    {"logs", LogsCommand},
+    {"attach", AttachCommand},
+    {"exec", ExecCommand},
+    {"top", TopCommand},
+    {"stats", StatsCommand},
+    {"wait", WaitCommand},
+    {"rename", RenameCommand},
     {"images", ImagesCommand},
     {"load", LoadCommand},
     {"rmi", RmiCommand},

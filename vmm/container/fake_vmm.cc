@@ -174,6 +174,13 @@ void AwaitShutdown(const UniqueFd& control) {
     }
     WriteFull(standard_error.get(), "done\n").IgnoreError();
   }
+  if (scenario == "much") {
+    // More than all buffers on the way hold, once somebody is there to lose it.
+    char byte;
+    if (read(stdio.get(), &byte, 1) != 0) Unexpected("input");
+    const std::string piece(65536, 'm');
+    for (int i = 0; i < 128; ++i) WriteFull(stdio.get(), piece).IgnoreError();
+  }
   if (scenario == "yes") {
     signal(SIGPIPE, SIG_IGN);
     while (write(stdio.get(), "y\n", 2) == 2) {
