@@ -69,8 +69,8 @@ class ExecTest(harness.HullTestCase):
     def test_many_at_once(self):
         clients = [self.spawn("exec", "box", "sh", "-c", f"echo {i}; sleep 1; exit {i}")
                    for i in range(8)]
-        for i, client in enumerate(clients):
-            result = self.finish(client)
+        results = [self.finish(client) for client in clients]
+        for i, result in enumerate(results):
             self.assert_output(result, f"{i}\n", status=i)
 
     def test_a_signal_reaches_the_process(self):
