@@ -114,7 +114,7 @@ class DetachedTest(LifecycleCase):
             self.assertEqual(first.stdout.readline(), b"got more\n")
             if select_readable(second.stdout):
                 break
-        self.assertEqual(second.stdout.readline(), b"got more\n")
+        self.assertIn(second.stdout.readline(), (b"got one\n", b"got more\n"))
         done = self.finish(first)  # closes its standard input
         self.assert_status(done, 4)
         self.assert_status(self.finish(second), 4)
@@ -286,7 +286,7 @@ class ListTest(LifecycleCase):
 
         rows = json.loads(self.hull("ps", "-a", "--format", "json").out)
         self.assertEqual([row["State"] for row in rows], ["created", "exited", "running"])
-        self.assertEqual(rows[2]["Labels"], {"tier": "front"})
+        self.assertEqual(rows[2]["Labels"]["tier"], "front")
         self.assertEqual(rows[1]["ExitCode"], 2)
 
     def test_inspect(self):
@@ -295,7 +295,9 @@ class ListTest(LifecycleCase):
         found = self.inspect("full")
         self.assertEqual((found["Id"], found["Name"]), (container, "full"))
         self.assertEqual((found["Path"], found["Args"]), ("sleep", ["1000"]))
-        self.assertEqual(found["Config"]["Labels"], {"k": "v"})
+        self.assertEqual(found["Config"]["Labels"]["k"], "v")
+        # The image's own are there as well.
+        self.assertIn("org.opencontainers.image.title", found["Config"]["Labels"])
         self.assertIn("A=b", found["Config"]["Env"])
         self.assertEqual(found["Config"]["WorkingDir"], "/tmp")
         self.assertEqual(found["HostConfig"]["Memory"], 64 << 20)
@@ -319,7 +321,7 @@ class ListTest(LifecycleCase):
             self.assert_status(result, 0)
             lines = result.out.decode().splitlines()
             self.assertLessEqual(max(map(len, lines)), 80, "\n".join(lines))
-            self.assertLessEqual(len(lines), 30, "\n".join(lines))
+            self.assertLessEqual(len(lines), 24, "\n".join(lines))
         verbs = set(re.findall(r"^  ([a-z]+)  |  ([a-z]+)  +[A-Z]",
                                self.hull("--help").out.decode(), re.M))
         verbs = {first or second for first, second in verbs}
@@ -332,7 +334,8 @@ class LogsTest(LifecycleCase):
 
     def test_streams_tail_since_and_timestamps(self):
         self.run_detached("busybox", "sh", "-c",
-                          "echo one; echo two >&2; echo three; printf 'no newline'", name="talker")
+                          "echo two >&2; sleep 1; echo one; echo three; printf 'no newline'",
+                          name="talker")
         self.hull("wait", "talker")
         result = self.hull("logs", "talker")
         self.assert_output(result, "one\nthree\nno newline")
@@ -384,12 +387,10 @@ class LogsTest(LifecycleCase):
 
     def test_a_full_disk_stops_no_container(self):
         """A store on a small file system that somebody else fills."""
-        if not self.emulated:
-            self.skipTest("needs a machine on which file systems may be mounted")
         script = f"""
             set -e
-            small=/tmp/small && mkdir -p $small && mount -t tmpfs -o size=24m,mode=700 none $small
-            export HULL_ROOT=$small HULL_RUN=/run/small
+            small=/run/hull-small && mkdir -p $small && mount -t tmpfs -o size=24m,mode=700 none $small
+            export HULL_ROOT=$small HULL_RUN=/run/hull-small-run
             hull={harness.HULL}
             $hull run -d --name talker --log-max-size 64k busybox sh -c '
               i=0; while [ $i -lt 2000 ]; do i=$((i+1)); echo line $i; done; echo filled
@@ -403,6 +404,7 @@ class LogsTest(LifecycleCase):
             $hull logs talker 2>&1 | tail -n 1
             $hull rm -f -a >/dev/null
             umount $small
+            rmdir $small
             """
         result = self.on_host(script, timeout=300)
         self.assertEqual(result.out, b"talker\nexited 6\nafter\n", str(result))
@@ -428,28 +430,30 @@ class KillTest(LifecycleCase):
         victim = rng.choice(["client", "monitor", "vmm", "both"])
         foreground = rng.random() < 0.3
         remove = rng.random() < 0.3
-        # In the emulated host a start takes about a second, most of it before the monitor.
-        delay = rng.uniform(0, 1.5)
-        pattern = {"monitor": "hull-monitor", "vmm": "hull-vmm", "both": "hull-monitor|hull-vmm",
-                   "client": "hull"}[victim]
+        delay = rng.choice([0, rng.uniform(0, 1.5)])
+        pattern = {"both": "hull-monitor|hull-vmm"}.get(victim, f"hull-{victim}")
         flags = (["--rm"] if remove else []) + ([] if foreground else ["-d"])
         command = " ".join(["run", "--name", name, *flags, "busybox", "sleep", "1000"])
-        # The processes' names tell them apart; the client is whoever else is a hull with this name.
         script = f"""
             export HULL_ROOT='{self.root}'
             {harness.HULL} {command} >/dev/null 2>&1 &
             client=$!
-            sleep {delay:.3f}
-            if [ {victim} = client ]; then kill -9 $client 2>/dev/null; else
+            victims() {{
               for p in /proc/[0-9]*; do
                 read -r comm 2>/dev/null <$p/comm || continue
-                case $comm in {pattern}) kill -9 ${{p#/proc/}} 2>/dev/null;; esac
+                case $comm in {pattern}) echo ${{p#/proc/}};; esac
               done
+            }}
+            # From the beginning, or from the moment when there is somebody to kill.
+            if [ {victim} != client ]; then
+              for i in $(seq 100); do [ -n "$(victims)" ] && break; sleep 0.05; done
             fi
-            if [ -n '{"" if foreground else "d"}' ] || [ {victim} != client ]; then
-              # A run that survived, in the foreground, is ended.
-              sleep 0.2; kill -9 $client 2>/dev/null
+            sleep {delay:.3f}
+            if [ {victim} = client ]; then kill -9 $client 2>/dev/null
+            else kill -9 $(victims) 2>/dev/null
             fi
+            # A client that survived goes, too: who runs in the foreground ends with it.
+            sleep 0.2; kill -9 $client 2>/dev/null
             wait $client 2>/dev/null
             true
             """

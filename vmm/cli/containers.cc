@@ -32,14 +32,15 @@ absl::StatusOr<std::unique_ptr<container::ContainerStore>> OpenContainers(
 }
 
 std::optional<int> BeginCommand(CLI::App* app, const std::vector<std::string>& args, Needs needs,
-                                const bool& forward_stdin, Installation* installation) {
+                                Installation* installation,
+                                const std::function<bool()>& forward_stdin) {
   if (const std::optional<int> status = ParseCommandLine(app, args)) return *status;
   absl::StatusOr<Installation> found = Installation::FromEnvironment();
   if (!found.ok()) return ReportFailure(found.status());
   *installation = *std::move(found);
   std::vector<std::string> command = {app->get_name()};
   command.insert(command.end(), args.begin(), args.end());
-  return RunElsewhere(*installation, needs, command, forward_stdin);
+  return RunElsewhere(*installation, needs, command, forward_stdin());
 }
 
 absl::StatusOr<Named> FindContainer(container::ContainerStore* store, const std::string& name) {

@@ -3,6 +3,7 @@
 #ifndef VMM_CLI_CONTAINERS_H_
 #define VMM_CLI_CONTAINERS_H_
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,9 +26,11 @@ absl::StatusOr<std::unique_ptr<container::ContainerStore>> OpenContainers(
     const Installation& installation);
 
 // Parses what follows the verb, finds the installation, and goes where the command runs: the exit
-// status if the command is done with that.
-std::optional<int> BeginCommand(CLI::App* app, const std::vector<std::string>& args, Needs needs,
-                                const bool& forward_stdin, Installation* installation);
+// status if the command is done with that. `forward_stdin` is asked after the parsing whether the
+// command reads standard input.
+std::optional<int> BeginCommand(
+    CLI::App* app, const std::vector<std::string>& args, Needs needs, Installation* installation,
+    const std::function<bool()>& forward_stdin = [] { return false; });
 
 // A container as the user called it.
 struct Named {

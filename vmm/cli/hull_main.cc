@@ -49,8 +49,8 @@ This machine
   info      Is it fit to isolate tenants?   host      Manage the emulated host, where
   version   Print Hull's version                      the CPU has no virtualisation
 
-hull VERB --help tells more. Exit status: the verb's or the container's own; 125 if
-Hull failed, 126 and 127 if the command cannot be executed or found, 128+n for signal n.
+hull VERB --help tells more. The exit status is the verb's or the container's;
+125 if Hull failed, 126 and 127 if the command cannot be executed or found.
 )";
 
 int VersionCommand(const std::vector<std::string>&) {

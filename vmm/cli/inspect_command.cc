@@ -159,8 +159,7 @@ int InspectCommand(const std::vector<std::string>& args) {
   app.add_option("-t,--type", type, "")->group("");
   app.add_option("CONTAINER", names, "Name, id or the beginning of an id")->required();
   Installation installation;
-  if (const std::optional<int> status =
-          BeginCommand(&app, args, Needs::kStore, false, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
     return *status;
   }
   if (type != "container" && type != "all") {

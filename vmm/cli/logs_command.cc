@@ -185,8 +185,7 @@ int LogsCommand(const std::vector<std::string>& args) {
   app.add_option("--until", flags.until, "Only up to a time");
   app.add_option("CONTAINER", flags.name, "Name, id or the beginning of an id")->required();
   Installation installation;
-  if (const std::optional<int> status =
-          BeginCommand(&app, args, Needs::kStore, false, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
     return *status;
   }
   const absl::Status shown = ShowLog(installation, flags);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -43,6 +44,7 @@ struct RawValues {
 void DefineFlags(absl::string_view verb, CLI::App* app, RunFlags* flags, RawValues* raw) {
   app->formatter(
       std::make_shared<UsageFormatter>(absl::StrCat(verb, " [FLAG...] IMAGE [CMD [ARG...]]")));
+  app->get_help_ptr()->group("");  // whoever reads the text has found it
   if (verb == "run") {
     app->add_flag("-d,--detach", flags->detach, "Leave it in the background and print its id");
   }
@@ -76,8 +78,7 @@ void DefineFlags(absl::string_view verb, CLI::App* app, RunFlags* flags, RawValu
   app->add_flag("--console", flags->console, "Show the guest kernel's console on standard error");
   app->add_flag("-i,--interactive", flags->interactive, "Pass standard input to the command");
   app->add_flag("-t,--tty", flags->terminal, "Give the command a terminal");
-  app->add_option("--detach-keys", raw->detach_keys,
-                  "Keys that leave it running (default: ctrl-p,ctrl-q)");
+  app->add_option("--detach-keys", raw->detach_keys, "")->group("");
 }
 
 absl::Status CheckValues(const CLI::App& app, const RawValues& raw, uint64_t host_memory_bytes,
@@ -143,7 +144,7 @@ absl::StatusOr<RunFlags> ParseRunFlags(absl::string_view verb, const std::vector
   try {
     app.parse(std::move(own));
   } catch (const CLI::CallForHelp&) {
-    flags.help = app.help();
+    flags.help = absl::StrCat(absl::StripTrailingAsciiWhitespace(app.help()), "\n");
     return flags;
   } catch (const CLI::ParseError& error) {
     return Usage(error.what());

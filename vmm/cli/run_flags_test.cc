@@ -93,15 +93,52 @@ TEST(RunFlagsTest, MistakesAreNamed) {
   EXPECT_THAT(Error({"--cpus", "0", "busybox"}), HasSubstr("--cpus"));
   EXPECT_THAT(Error({"--hostname", "a b", "busybox"}), HasSubstr("--hostname"));
   EXPECT_THAT(Error({"--rm=maybe", "busybox"}), HasSubstr("--rm"));
+  EXPECT_THAT(Error({"--stop-signal", "NOSUCH", "busybox"}), HasSubstr("--stop-signal"));
+  EXPECT_THAT(Error({"--stop-timeout", "-1", "busybox"}), HasSubstr("--stop-timeout"));
+  EXPECT_THAT(Error({"--log-max-size", "1k", "busybox"}), HasSubstr("--log-max-size"));
+  EXPECT_THAT(Error({"--pull", "often", "busybox"}), HasSubstr("--pull"));
+}
+
+TEST(RunFlagsTest, TheFlagsOfALifeInTheBackground) {
+  const absl::StatusOr<RunFlags> flags =
+      Parse({"-d", "-l", "a=b", "--label=c", "--cidfile", "f", "--stop-signal", "usr1",
+             "--stop-timeout", "3", "--log-max-size", "1m", "--pull=never", "busybox"});
+  ASSERT_TRUE(flags.ok()) << flags.status();
+  EXPECT_TRUE(flags->detach);
+  EXPECT_THAT(flags->labels, ElementsAre("a=b", "c"));
+  EXPECT_EQ(flags->cidfile, "f");
+  EXPECT_EQ(flags->stop_signal, 10u);
+  EXPECT_EQ(flags->stop_timeout_seconds, 3u);
+  EXPECT_EQ(flags->log_max_bytes, uint64_t{1} << 20);
+  // What is made and not started has no foreground to leave.
+  EXPECT_FALSE(ParseRunFlags("create", {"-d", "busybox"}, kHost).ok());
+  EXPECT_TRUE(ParseRunFlags("create", {"-l", "a=b", "busybox"}, kHost).ok());
 }
 
 TEST(RunFlagsTest, HelpFitsAScreenAndListsEveryFlag) {
   for (const char* flag : {"-h", "--help"}) {
     const std::string help = Parse({flag})->help;
-    for (const char* name :
-         {"--rm", "--name", "--cpus", "-m,--memory", "-e,--env", "--env-file", "-w,--workdir",
-          "-u,--user", "--entrypoint", "--hostname", "--read-only", "--console", "-i,--interactive",
-          "-t,--tty", "IMAGE [CMD [ARG...]]"}) {
+    for (const char* name : {"--rm",
+                             "--name",
+                             "--cpus",
+                             "-m,--memory",
+                             "-e,--env",
+                             "--env-file",
+                             "-w,--workdir",
+                             "-u,--user",
+                             "--entrypoint",
+                             "--hostname",
+                             "--read-only",
+                             "--console",
+                             "-i,--interactive",
+                             "-t,--tty",
+                             "-d,--detach",
+                             "-l,--label",
+                             "--cidfile",
+                             "--stop-signal",
+                             "--stop-timeout",
+                             "--log-max-size",
+                             "IMAGE [CMD [ARG...]]"}) {
       EXPECT_THAT(help, HasSubstr(name));
     }
     EXPECT_LE(std::count(help.begin(), help.end(), '\n'), 24);

@@ -114,7 +114,7 @@ int StartCommand(const std::vector<std::string>& args) {
   app.add_option("CONTAINER", names, "Name, id or the beginning of an id");
   Installation installation;
   if (const std::optional<int> status =
-          BeginCommand(&app, args, Needs::kKvm, interactive, &installation)) {
+          BeginCommand(&app, args, Needs::kKvm, &installation, [&] { return interactive; })) {
     return *status;
   }
   const absl::StatusOr<container::DetachKeys> keys = container::DetachKeys::Parse(detach_keys);
@@ -178,14 +178,14 @@ int AttachCommand(const std::vector<std::string>& args) {
   CLI::App app("Shows the output of a running container, and exits as it does.", "attach");
   app.formatter(std::make_shared<UsageFormatter>("attach [FLAG...] CONTAINER"));
   app.add_flag("--no-stdin", no_stdin, "Do not pass standard input to it");
-  app.add_flag("--sig-proxy,!--no-sig-proxy", sig_proxy,
-               "Pass signals to it (default); --sig-proxy=false: they end this command");
+  app.add_flag("--sig-proxy", sig_proxy,
+               "Pass signals to it (default; --sig-proxy=false: they end hull)");
   app.add_option("--detach-keys", detach_keys,
                  "Keys that leave it running (default: ctrl-p,ctrl-q)");
   app.add_option("CONTAINER", name, "Name, id or the beginning of an id")->required();
   Installation installation;
   if (const std::optional<int> status =
-          BeginCommand(&app, args, Needs::kStore, !no_stdin, &installation)) {
+          BeginCommand(&app, args, Needs::kStore, &installation, [&] { return !no_stdin; })) {
     return *status;
   }
   const absl::StatusOr<container::DetachKeys> keys = container::DetachKeys::Parse(detach_keys);
@@ -219,8 +219,7 @@ int RestartCommand(const std::vector<std::string>& args) {
   app.add_option("-t,--time", time, "Seconds until it is killed (default: the container's)");
   app.add_option("CONTAINER", names, "Name, id or the beginning of an id")->required();
   Installation installation;
-  if (const std::optional<int> status =
-          BeginCommand(&app, args, Needs::kKvm, false, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kKvm, &installation)) {
     return *status;
   }
   std::optional<absl::Duration> timeout;

@@ -10,6 +10,7 @@
 
 #include <map>
 #include <optional>
+#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -524,6 +525,54 @@ TEST_F(MonitorTest, AContainerRunsAgain) {
     EXPECT_EQ(Finish().number, 7u);
     AwaitMonitor();
     EXPECT_EQ(store_->Look(config_.id)->state.status, Status::kExited);
+  }
+}
+
+// What kill -9 leaves at any moment is true, and the container can be started again or is gone.
+TEST_F(MonitorTest, EveryProcessMayBeKilledAtAnyMoment) {
+  constexpr int kRounds = 100;
+  constexpr uint32_t kSeed = 20261124;
+  std::minstd_rand random(kSeed);
+  for (int round = 0; round < kRounds; ++round) {
+    SCOPED_TRACE(absl::StrCat("seed ", kSeed, ", round ", round));
+    const bool remove = random() % 3 == 0;
+    const bool kill_vmm = random() % 2 == 0;
+    const bool kill_monitor = !kill_vmm || random() % 2 == 0;
+    log_max_bytes_ = kMinLogMaxBytes;
+    StartDetached(random() % 2 == 0 ? "yes" : "stubborn", remove);
+    usleep(static_cast<useconds_t>(random() % 25000));
+    const absl::StatusOr<ContainerInfo> before = store_->Look(config_.id);
+    if (kill_vmm && before.ok() && before->state.vmm_pid > 0) kill(before->state.vmm_pid, SIGKILL);
+    if (kill_monitor) kill(monitor_, SIGKILL);
+    // Where no VMM was to be found yet, the monitor is asked; it may be gone by now.
+    const std::string request = EncodeAttachFrame({.type = AttachType::kKill});
+    if (!kill_monitor) send(client_.get(), request.data(), request.size(), MSG_NOSIGNAL);
+    waitpid(monitor_, nullptr, 0);
+    monitor_ = 0;
+
+    const absl::StatusOr<ContainerInfo> dead = store_->Look(config_.id);
+    if (dead.ok()) {
+      EXPECT_FALSE(dead->alive);
+      EXPECT_NE(dead->state.status, Status::kRunning);
+    }
+    ASSERT_TRUE(store_->CollectDead().ok());
+    EXPECT_NE(access(store_->RunDirectory(config_.id).c_str(), F_OK), 0);
+    const absl::StatusOr<ContainerInfo> left = store_->Look(config_.id);
+    EXPECT_TRUE(!remove || absl::IsNotFound(left.status()));
+    if (left.ok()) {
+      absl::StatusOr<UniqueFd> lock = store_->Acquire(config_.id);
+      ASSERT_TRUE(lock.ok()) << lock.status();
+      Launch(*std::move(lock), ClientMode::kDetached);
+      ASSERT_EQ(Receive()->type, AttachType::kHello);
+      ASSERT_EQ(Receive()->type, AttachType::kStarted);
+      Send({.type = AttachType::kKill});
+      EXPECT_EQ(Finish().number, 137u);
+      AwaitMonitor();
+      EXPECT_EQ(store_->Look(config_.id)->state.status, Status::kExited);
+      ASSERT_TRUE(store_->Acquire(config_.id).ok());
+      EXPECT_TRUE(store_->Finish(config_, /*discard=*/true).ok());
+    }
+    EXPECT_EQ(store_->List()->size(), 0u);
   }
 }
 
