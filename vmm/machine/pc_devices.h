@@ -35,6 +35,8 @@ class PcDevices {
     Bus& mmio;
     std::function<void(sandbox::ThreadKind)> thread_start;
     power::Handler power;
+    // Takes the vCPU out of the guest and lets it enter again; called on the loop's thread.
+    std::function<void()> nudge;
   };
 
   // Takes its files out of `files`. All of `parts` must outlive it. kInvalidArgument where the
