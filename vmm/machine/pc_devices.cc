@@ -1,7 +1,6 @@
 #include "vmm/machine/pc_devices.h"
 
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -136,12 +135,6 @@ absl::StatusOr<std::vector<uint8_t>> ReadVideoFirmware(const UniqueFd& file) {
   return content;
 }
 
-absl::Duration MonotonicTime() {
-  timespec now = {};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return absl::DurationFromTimespec(now);
-}
-
 void PresetWord(rtc::Clock& clock, uint8_t index, uint64_t value) {
   const uint64_t word = std::min<uint64_t>(value, 0xffff);
   clock.Preset(index, static_cast<uint8_t>(word));
@@ -154,6 +147,8 @@ absl::StatusOr<std::unique_ptr<PcDevices>> PcDevices::Create(const MachineSpec& 
                                                              HostFiles& files, const Parts& parts) {
   std::unique_ptr<PcDevices> devices(new PcDevices());
   HULL_RETURN_IF_ERROR(parts.vm.CreatePit());
+  HULL_ASSIGN_OR_RETURN(const std::shared_ptr<kvm::VmClock> clock, parts.vm.CreateClock());
+  devices->now_ = [clock] { return absl::Nanoseconds(clock->Nanoseconds()); };
   HULL_RETURN_IF_ERROR(devices->AddFirmwareConfig(spec, files, parts));
   HULL_RETURN_IF_ERROR(devices->AddKeyboard(parts));
   HULL_RETURN_IF_ERROR(devices->AddScreen(parts));
@@ -208,9 +203,12 @@ absl::Status PcDevices::AddClock(const MachineSpec& spec, const Parts& parts) {
   clock.Preset(kCmosEquipment, equipment);
   clock.Preset(kCmosBootDevices, kBootDisketteThenDisk);
   HULL_ASSIGN_OR_RETURN(std::shared_ptr<Interrupt> line, parts.vm.CreateIrqLine(x86_64::kRtcPin));
-  return parts.ports.Insert(rtc::kPort, rtc::kPortCount,
-                            rtc::Device::Create(
-                                clock, [] { return absl::Now(); }, std::move(line), parts.loop));
+  // The vCPU's thread may not ask the host for the time of day.
+  return parts.ports.Insert(
+      rtc::kPort, rtc::kPortCount,
+      rtc::Device::Create(
+          clock, [now = now_, start = absl::Now() - now_()] { return start + now(); },
+          std::move(line), parts.loop));
 }
 
 absl::Status PcDevices::AddKeyboard(const Parts& parts) {
@@ -229,7 +227,7 @@ absl::Status PcDevices::AddKeyboard(const Parts& parts) {
 }
 
 absl::Status PcDevices::AddScreen(const Parts& parts) {
-  screen_ = std::make_shared<vga::Device>(MonotonicTime);
+  screen_ = std::make_shared<vga::Device>(now_);
   HULL_RETURN_IF_ERROR(
       parts.ports.Insert(vga::kFirstPort, vga::kPortCount, std::make_shared<vga::Ports>(screen_)));
   return parts.mmio.Insert(vga::kWindowStart, vga::kWindowSize,

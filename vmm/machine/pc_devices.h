@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "vmm/bus/bus.h"
 #include "vmm/devices/floppy/device.h"
 #include "vmm/devices/i8042/device.h"
@@ -53,6 +54,8 @@ class PcDevices {
   absl::Status AddScreen(const Parts& parts);
   absl::Status AddDiskettes(const PcSpec& spec, HostFiles& files, const Parts& parts);
 
+  // Since about the machine's start.
+  std::function<absl::Duration()> now_;
   std::shared_ptr<i8042::Device> keyboard_;
   std::shared_ptr<vga::Device> screen_;
   std::shared_ptr<floppy::Device> diskettes_;

@@ -165,7 +165,7 @@ TEST(FilterTest, ArgumentsDecide) {
 
 TEST(FilterTest, WhatLibrariesHaveAnAnswerToIsAnError) {
   EXPECT_EQ(Answer(ThreadKind::kVcpu, SYS_mmap, {}), SECCOMP_RET_ERRNO | ENOMEM);
-  EXPECT_EQ(Answer(ThreadKind::kVcpu, SYS_gettimeofday, {}), SECCOMP_RET_ERRNO | ENOSYS);
+  EXPECT_EQ(Answer(ThreadKind::kVcpu, SYS_clock_gettime, {}), SECCOMP_RET_ERRNO | ENOSYS);
   EXPECT_EQ(Answer(ThreadKind::kSetup, SYS_clone3, {}), SECCOMP_RET_ERRNO | ENOSYS);
 }
 
