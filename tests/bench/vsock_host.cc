@@ -4,8 +4,9 @@
 //   <host_socket>_5000) vsock_host vsock         listens on the host's own vsock, which vhost
 //   serves
 //
-// Takes one connection (for which it waits until it is killed) and prints three lines, fields separated by tabs: "vsock", name, nanoseconds
-// of CLOCK_MONOTONIC for one round trip, or for one MiB.
+// Takes one connection (for which it waits until it is killed) and prints three lines, fields
+// separated by tabs: "vsock", name, nanoseconds of CLOCK_MONOTONIC for one round trip, or for one
+// MiB.
 
 #include <linux/vm_sockets.h>
 #include <sys/socket.h>
