@@ -57,12 +57,7 @@ class MonitorTest : public testing::Test {
                                            .drain = absl::Seconds(60),
                                            .shutdown = absl::Seconds(60)},
              const std::string& root_image = "/dev/null", ClientMode mode = ClientMode::kOwner) {
-    char directory[4096];
-    ASSERT_NE(getcwd(directory, sizeof(directory)), nullptr);
-    const std::string vmm = absl::StrCat(directory, "/vmm/container/fake_vmm");
-    // What fake_vmm is given as its kernel says what it is to do.
-    const std::string kernel = base_ + "/scenario";
-    ASSERT_TRUE(WriteFileAtomically(kernel, scenario, 0600).ok());
+    ASSERT_TRUE(WriteFileAtomically(ScenarioPath(), scenario, 0600).ok());
     config_.id = *NewId();
     config_.name = "web";
     config_.root_image = root_image;
@@ -79,6 +74,9 @@ class MonitorTest : public testing::Test {
     Launch(*std::move(lock), mode);
   }
 
+  // What fake_vmm is given as its kernel says what it is to do.
+  std::string ScenarioPath() const { return base_ + "/scenario"; }
+
   // Starts the monitor.
   void Launch(UniqueFd lock, ClientMode mode = ClientMode::kOwner) {
     int sockets[2];
@@ -91,7 +89,11 @@ class MonitorTest : public testing::Test {
       MonitorOptions options;
       options.id = config_.id;
       options.paths = paths_;
-      options.files = {.vmm = vmm, .kernel = kernel, .initramfs = "/dev/null"};
+      char directory[4096];
+      if (getcwd(directory, sizeof(directory)) == nullptr) _exit(1);
+      options.files = {.vmm = absl::StrCat(directory, "/vmm/container/fake_vmm"),
+                       .kernel = ScenarioPath(),
+                       .initramfs = "/dev/null"};
       options.lock = std::move(lock);
       options.client = std::move(monitor_end);
       options.client_mode = mode;
