@@ -322,7 +322,7 @@ class ListTest(LifecycleCase):
             lines = result.out.decode().splitlines()
             self.assertLessEqual(max(map(len, lines)), 80, "\n".join(lines))
             self.assertLessEqual(len(lines), 24, "\n".join(lines))
-        verbs = set(re.findall(r"^  ([a-z]+)  |  ([a-z]+)  +[A-Z]",
+        verbs = set(re.findall(r"^  ([a-z]+) +[A-Z]|  ([a-z]+) +[A-Z]",
                                self.hull("--help").out.decode(), re.M))
         verbs = {first or second for first, second in verbs}
         self.assertGreaterEqual(len(verbs), 18)

@@ -15,12 +15,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   // SAFETY: bytes are bytes.
   const std::string text(reinterpret_cast<const char*>(data), size);
   const nlohmann::json value = {{"ID", "x"}, {"State", {{"Pid", 1}}}};
-  const absl::StatusOr<FormatTemplate> format = FormatTemplate::Parse(text);
-  if (format.ok()) {
-    const absl::StatusOr<std::string> out = format->Render(value);
-    if (out.ok() && text.find("{{") == std::string::npos && out->size() > text.size()) abort();
-    AlignColumns({format->Heading(), out.value_or("")});
-  }
+  const absl::StatusOr<std::string> out = RenderTemplate(text, value);
+  if (out.ok() && text.find("{{") == std::string::npos && out->size() > text.size()) abort();
   const absl::StatusOr<ContainerFilter> filter = ContainerFilter::Parse({text});
   if (filter.ok()) filter->Matches({});
   ParseMoment(text, absl::UnixEpoch()).status().IgnoreError();

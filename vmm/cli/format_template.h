@@ -1,4 +1,5 @@
-// The values of --format: the part of Go's templates that people use with podman.
+// The part of Go's text/template that people use in --format: "{{.Field}}", "{{.Field.Inner}}",
+// "{{json .}}" and "{{json .Field}}" in plain text, and the escapes \t and \n of it.
 
 #ifndef VMM_CLI_FORMAT_TEMPLATE_H_
 #define VMM_CLI_FORMAT_TEMPLATE_H_
@@ -12,32 +13,15 @@
 
 namespace hull::cli {
 
-// Text with {{.Field}}, {{.Field.Of.Field}}, {{.}} and {{json .Field}} in it; \n and \t stand for
-// themselves as one byte.
-class FormatTemplate {
- public:
-  // kInvalidArgument, fit for the user, for anything else in braces.
-  static absl::StatusOr<FormatTemplate> Parse(absl::string_view text);
+// `format` with the members of `object` in it: text as it is, everything else as JSON.
+// kInvalidArgument, with what is wrong, for what is not such a template or names no member.
+absl::StatusOr<std::string> RenderTemplate(absl::string_view format, const nlohmann::json& object);
 
-  // kInvalidArgument if `value` has not all of the fields.
-  absl::StatusOr<std::string> Render(const nlohmann::json& value) const;
+// Columns as wide as what is in them, two spaces between; no space at the end of a line.
+std::string RenderTable(const std::vector<std::vector<std::string>>& rows);
 
-  // The names of the fields of a heading: the field's own, in capitals.
-  std::string Heading() const;
-
- private:
-  struct Part {
-    std::string literal;             // if there is no field
-    std::vector<std::string> field;  // path
-    bool is_field = false;
-    bool as_json = false;
-  };
-  std::vector<Part> parts_;
-};
-
-// Lines of cells that are separated by tabs, as columns: each as wide as its widest cell, with two
-// spaces between.
-std::string AlignColumns(const std::vector<std::string>& lines);
+// JSON for people: four spaces a level, a line break at the end.
+std::string PrettyJson(const nlohmann::json& value);
 
 }  // namespace hull::cli
 

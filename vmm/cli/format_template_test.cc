@@ -1,45 +1,39 @@
 #include "vmm/cli/format_template.h"
 
-#include "gtest/gtest.h"
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 namespace hull::cli {
 namespace {
 
-using nlohmann::json;
+using ::testing::HasSubstr;
 
-std::string Render(absl::string_view text, const json& value) {
-  const absl::StatusOr<FormatTemplate> format = FormatTemplate::Parse(text);
-  if (!format.ok()) return "no template";
-  const absl::StatusOr<std::string> out = format->Render(value);
-  return out.ok() ? *out : "no such field";
+const nlohmann::json& Object() {
+  static const nlohmann::json& object =
+      *new nlohmann::json{{"Name", "app"}, {"Size", 7}, {"Config", {{"Cmd", {"sh"}}}}};
+  return object;
 }
 
-TEST(FormatTemplateTest, FieldsAndText) {
-  const json value = {
-      {"ID", "a1"}, {"State", {{"Running", true}, {"ExitCode", 3}}}, {"Names", {"x", "y"}}};
-  EXPECT_EQ(Render("{{.ID}}", value), "a1");
-  EXPECT_EQ(Render("<{{ .ID }}>\\t{{.State.ExitCode}}\\n", value), "<a1>\t3\n");
-  EXPECT_EQ(Render("{{.State.Running}} {{.Names}}", value), "true [x y]");
-  EXPECT_EQ(Render("{{json .Names}}", value), "[\"x\",\"y\"]");
-  EXPECT_EQ(Render("{{json .}}", {{"a", 1}}), "{\"a\":1}");
-  EXPECT_EQ(Render("no field", value), "no field");
-  EXPECT_EQ(Render("", value), "");
+TEST(FormatTemplateTest, MembersAndText) {
+  EXPECT_EQ(RenderTemplate("{{.Name}}", Object()).value(), "app");
+  EXPECT_EQ(RenderTemplate("<{{ .Name }}:{{.Size}}>\\t|\\n", Object()).value(), "<app:7>\t|\n");
+  EXPECT_EQ(RenderTemplate("{{.Config.Cmd}}", Object()).value(), R"(["sh"])");
+  EXPECT_EQ(RenderTemplate("{{json .Name}}", Object()).value(), R"("app")");
+  EXPECT_EQ(RenderTemplate("{{json .}}", Object()).value(), Object().dump());
+  EXPECT_EQ(RenderTemplate("", Object()).value(), "");
 }
 
-TEST(FormatTemplateTest, WhatItDoesNotKnowIsRefused) {
-  EXPECT_EQ(Render("{{.Nope}}", {{"ID", 1}}), "no such field");
-  EXPECT_EQ(Render("{{.ID.Deeper}}", {{"ID", 1}}), "no such field");
-  for (const char* text : {"{{", "{{.ID", "{{ID}}", "{{range .Names}}", "{{.A..B}}", "{{.A.}}",
-                           "{{}}", "{{.A | upper}}"}) {
-    EXPECT_EQ(Render(text, {{"ID", 1}}), "no template") << text;
-  }
+TEST(FormatTemplateTest, MistakesAreNamed) {
+  EXPECT_THAT(RenderTemplate("{{.Nothing}}", Object()).status().ToString(),
+              HasSubstr("\"Nothing\""));
+  EXPECT_THAT(RenderTemplate("{{.Name.Inner}}", Object()).status().ToString(), HasSubstr("Inner"));
+  EXPECT_THAT(RenderTemplate("{{.Name", Object()).status().ToString(), HasSubstr("has no"));
+  EXPECT_THAT(RenderTemplate("{{range .X}}", Object()).status().ToString(), HasSubstr("range"));
 }
 
-TEST(FormatTemplateTest, HeadingsAndColumns) {
-  EXPECT_EQ(FormatTemplate::Parse("{{.Names}}\\t{{.State.ExitCode}}")->Heading(),
-            "NAMES\tEXITCODE");
-  EXPECT_EQ(AlignColumns({"A\tBBB\tC", "aaaa\tb\tc"}), "A     BBB  C\naaaa  b    c\n");
-  EXPECT_EQ(AlignColumns({}), "");
+TEST(FormatTemplateTest, Tables) {
+  EXPECT_EQ(RenderTable({{"A", "LONG", "C"}, {"aaa", "b", ""}}), "A    LONG  C\naaa  b\n");
+  EXPECT_EQ(RenderTable({}), "");
 }
 
 }  // namespace

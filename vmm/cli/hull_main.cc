@@ -11,6 +11,7 @@
 #include "vmm/base/out_of_memory.h"
 #include "vmm/cli/exec_command.h"
 #include "vmm/cli/image_commands.h"
+#include "vmm/cli/image_transfer_commands.h"
 #include "vmm/cli/info_command.h"
 #include "vmm/cli/inspect_command.h"
 #include "vmm/cli/inspection_commands.h"
@@ -18,6 +19,7 @@
 #include "vmm/cli/message.h"
 #include "vmm/cli/monitor_command.h"
 #include "vmm/cli/ps_command.h"
+#include "vmm/cli/registry_commands.h"
 #include "vmm/cli/run_command.h"
 #include "vmm/cli/start_command.h"
 #include "vmm/cli/stop_command.h"
@@ -30,24 +32,26 @@ namespace {
 
 constexpr char kHelp[] =
     R"(Runs containers directly on the hypervisor, each in a microVM of its own.
-
 Usage: hull VERB [ARG...]
 
-Containers
-  run       Run a command in a new one      ps        List them
-  create    Make one, to be started         inspect   Show all about them, as JSON
-  start     Start them                      logs      Show what one has printed
-  stop      Stop them                       attach    Show the output of a running one
-  restart   Stop and start them             wait      Wait for their end
-  kill      Send them a signal              rename    Give one another name
-  rm        Remove them                     exec      Run a further command in one
-  top       Show what runs in one           stats     Show what they use
-Images
-  images    List them                       load      Take them from an OCI layout
-  rmi       Remove them
-This machine
-  info      Is it fit to isolate tenants?   host      Manage the emulated host, where
-  version   Print Hull's version                      the CPU has no virtualisation
+  run      Run a command in a container  ps      List containers
+  create   Make one, to be started       inspect Show all about some, as JSON
+  start    Start containers              logs    Show what one has printed
+  stop     Stop containers               attach  Show what a running one prints
+  restart  Stop and start them           wait    Wait for the end of some
+  kill     Send them a signal            rename  Give one another name
+  rm       Remove containers             exec    Run a further command in one
+  top      Show what runs in one         stats   Show what they use
+
+  images   List images                   pull    Fetch one from a registry
+  load     Take some from an archive     push    Send one to a registry
+  save     Write some to an archive      login   Log in to a registry
+  tag      Give one a further name       logout  Log out of it
+  untag    Take a name from one          history Show how one was made
+  rmi      Remove images                 image   Inspect, prune and more
+
+  info     Show if this machine is fit   host    Manage the emulated host
+  version  Print the version
 
 hull VERB --help tells more. The exit status is the verb's or the container's;
 125 if Hull failed, 126 and 127 if the command cannot be executed or found.
@@ -86,6 +90,15 @@ constexpr Verb kVerbs[] = {
     {"images", ImagesCommand},
     {"load", LoadCommand},
     {"rmi", RmiCommand},
+    {"image", ImageCommand},
+    {"save", SaveCommand},
+    {"tag", TagCommand},
+    {"untag", UntagCommand},
+    {"history", HistoryCommand},
+    {"pull", PullCommand},
+    {"push", PushCommand},
+    {"login", LoginCommand},
+    {"logout", LogoutCommand},
     {"host", emulated_host::RunHostVerb},
     {"info", InfoCommand},
     {"version", VersionCommand},

@@ -135,13 +135,10 @@ json Describe(const ContainerStore& store, const ContainerInfo& info) {
 }
 
 absl::StatusOr<std::string> Render(const json& containers, const std::string& format) {
-  if (format.empty() || format == "json") {
-    return containers.dump(5, ' ', /*ensure_ascii=*/false, json::error_handler_t::replace) + "\n";
-  }
-  HULL_ASSIGN_OR_RETURN(const FormatTemplate parsed, FormatTemplate::Parse(format));
+  if (format.empty() || format == "json") return PrettyJson(containers);
   std::string text;
   for (const json& container : containers) {
-    HULL_ASSIGN_OR_RETURN(const std::string line, parsed.Render(container));
+    HULL_ASSIGN_OR_RETURN(const std::string line, RenderTemplate(format, container));
     absl::StrAppend(&text, line, "\n");
   }
   return text;

@@ -14,6 +14,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "nlohmann/json.hpp"
@@ -138,26 +140,42 @@ struct PsFlags {
   std::vector<std::string> filters;
 };
 
+// The names of a template's fields, in capitals.
+std::string Heading(absl::string_view format) {
+  std::string heading;
+  while (!format.empty()) {
+    const size_t open = format.find("{{");
+    absl::StrAppend(&heading, format.substr(0, open));
+    if (open == absl::string_view::npos) break;
+    format.remove_prefix(open + 2);
+    const size_t close = std::min(format.find("}}"), format.size());
+    absl::string_view field = absl::StripAsciiWhitespace(format.substr(0, close));
+    field.remove_prefix(std::min(field.size(), field.rfind('.') + 1));
+    absl::StrAppend(&heading, absl::AsciiStrToUpper(field));
+    format.remove_prefix(std::min(close + 2, format.size()));
+  }
+  return absl::StrReplaceAll(heading, {{"\\t", "\t"}, {"\\n", "\n"}});
+}
+
 absl::StatusOr<std::string> Table(const std::vector<ContainerInfo>& containers,
                                   const PsFlags& flags) {
   const absl::Time now = absl::Now();
-  absl::string_view text = flags.format;
-  const bool standard = text.empty() || text == "table";
-  const bool aligned = standard || absl::ConsumePrefix(&text, "table ");
-  HULL_ASSIGN_OR_RETURN(const FormatTemplate format,
-                        FormatTemplate::Parse(standard ? absl::string_view(kColumns) : text));
-  std::vector<std::string> lines;
+  absl::string_view format = flags.format;
+  const bool standard = format.empty() || format == "table";
+  const bool aligned = standard || absl::ConsumePrefix(&format, "table ");
+  if (standard) format = kColumns;
+  std::vector<std::vector<std::string>> rows;
+  std::string lines;
   if (aligned && !flags.no_heading) {
-    lines.push_back(standard ? kColumnsHeading : format.Heading());
+    rows.push_back(absl::StrSplit(standard ? std::string(kColumnsHeading) : Heading(format), '\t'));
   }
   for (const ContainerInfo& info : containers) {
-    HULL_ASSIGN_OR_RETURN(std::string line, format.Render(Row(info, now, !flags.no_trunc)));
-    lines.push_back(std::move(line));
+    HULL_ASSIGN_OR_RETURN(const std::string line,
+                          RenderTemplate(format, Row(info, now, !flags.no_trunc)));
+    absl::StrAppend(&lines, line, "\n");
+    if (aligned) rows.push_back(absl::StrSplit(line, '\t'));
   }
-  if (aligned) return AlignColumns(lines);
-  std::string out;
-  for (const std::string& line : lines) absl::StrAppend(&out, line, "\n");
-  return out;
+  return aligned ? RenderTable(rows) : lines;
 }
 
 absl::StatusOr<std::string> Listing(const Installation& installation, const PsFlags& flags) {
@@ -184,7 +202,7 @@ absl::StatusOr<std::string> Listing(const Installation& installation, const PsFl
   if (flags.format == "json") {
     json rows = json::array();
     for (const ContainerInfo& info : containers) rows.push_back(JsonRow(info, absl::Now()));
-    return rows.dump(4, ' ', /*ensure_ascii=*/false, json::error_handler_t::replace) + "\n";
+    return PrettyJson(rows);
   }
   return Table(containers, flags);
 }

@@ -15,9 +15,9 @@
 namespace hull::container {
 namespace {
 
-// Connections that have not said what they are. The agent opens three at the start, and two for each
-// of the processes (agent_messages.h: at most 64) that it is told to start at a time; what is beyond
-// that comes from processes of the container, and is refused.
+// Connections that have not said what they are. The agent opens three at the start, and two for
+// each of the processes (agent_messages.h: at most 64) that it is told to start at a time; what is
+// beyond that comes from processes of the container, and is refused.
 constexpr size_t kMaxGreeting = 3 + 2 * 64;
 
 }  // namespace

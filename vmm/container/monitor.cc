@@ -285,6 +285,7 @@ class Monitor : public AttachedClients::Handler,
     if (streams_.connected()) listener_.Pause();
   }
 
+  // A client that broke the protocol.
   void RefuseClient(ClientId client, absl::string_view why) override {
     if (client == owner_) return EndForOwner(why);
     clients_.Send(client, {.type = AttachType::kNotice, .data = why});
@@ -443,14 +444,6 @@ class Monitor : public AttachedClients::Handler,
     KillMachine();
   }
 
-  // The client leaves, and the container goes on without it.
-  void OnDetach(ClientId client) {
-    if (client == owner_) owner_ = 0;
-    clients_.Attach(client, {});
-    clients_.Send(client, {.type = AttachType::kExited, .number = 0});
-    UpdateFlow();
-  }
-
   // A guest that does not even kill its process when told to is killed itself.
   void InsistOnEnd() {
     if (answered_ || shutdown_ordered_ || insisting_) return;
@@ -460,6 +453,14 @@ class Monitor : public AttachedClients::Handler,
       if (!outcome_.has_value()) outcome_ = Outcome{.exit_status = SignalStatus(SIGKILL)};
       KillMachine();
     });
+  }
+
+  // The client leaves, and the container goes on without it.
+  void OnDetach(ClientId client) {
+    if (client == owner_) owner_ = 0;
+    clients_.Attach(client, {});
+    clients_.Send(client, {.type = AttachType::kExited, .number = 0});
+    UpdateFlow();
   }
 
   // Whether there is room for output has changed.
@@ -590,8 +591,8 @@ class Monitor : public AttachedClients::Handler,
   AgentConnection agent_;
   uint64_t stream_token_ = 0;
   ProcessStreams streams_;  // of the container's main process
-  ExecSessions sessions_;   // the others
   std::optional<LogWriter> log_;
+  ExecSessions sessions_;  // the others
 
   bool running_ = false;   // the process was started
   bool answered_ = false;  // its end, or that it cannot start, is known
