@@ -9,10 +9,12 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "vmm/base/out_of_memory.h"
+#include "vmm/cli/exec_command.h"
 #include "vmm/cli/image_commands.h"
 #include "vmm/cli/image_transfer_commands.h"
 #include "vmm/cli/info_command.h"
 #include "vmm/cli/inspect_command.h"
+#include "vmm/cli/inspection_commands.h"
 #include "vmm/cli/logs_command.h"
 #include "vmm/cli/message.h"
 #include "vmm/cli/monitor_command.h"
@@ -39,7 +41,8 @@ Usage: hull VERB [ARG...]
   stop     Stop containers               attach  Show what a running one prints
   restart  Stop and start them           wait    Wait for the end of some
   kill     Send them a signal            rename  Give one another name
-  rm       Remove containers
+  rm       Remove containers             exec    Run one more command in one
+  top      Show what runs in one         stats   Show what some use
 
   images   List images                   pull    Fetch one from a registry
   load     Take some from an archive     push    Send one to a registry
@@ -80,6 +83,9 @@ constexpr Verb kVerbs[] = {
     {"inspect", InspectCommand},
     {"logs", LogsCommand},
     {"attach", AttachCommand},
+    {"exec", ExecCommand},
+    {"top", TopCommand},
+    {"stats", StatsCommand},
     {"wait", WaitCommand},
     {"rename", RenameCommand},
     {"images", ImagesCommand},

@@ -87,13 +87,14 @@ absl::StatusOr<StartedMonitor> StartMonitor(const Installation& installation,
 absl::StatusOr<container::Outcome> AttachToStarted(StartedMonitor monitor,
                                                    const container::Config& config,
                                                    container::ContainerStore* store,
-                                                   bool attach_stdin) {
+                                                   const container::AttachOptions& options) {
   signal(SIGPIPE, SIG_IGN);
   const absl::StatusOr<std::optional<container::Outcome>> outcome =
-      container::AttachAndWait(std::move(monitor.socket), {.attach_stdin = attach_stdin});
+      container::AttachAndWait(std::move(monitor.socket), options);
   if (outcome.ok() && !outcome->has_value()) return LostMonitor(monitor.pid, config, store);
-  // The monitor ends by itself, the moment after it told the outcome or lost this client.
-  AwaitProcess(monitor.pid);
+  // The monitor of a container that the user has left goes on. Others end by themselves, the moment
+  // after they told the outcome or lost this client.
+  if (!outcome.ok() || !(*outcome)->detached) AwaitProcess(monitor.pid);
   if (!outcome.ok()) return outcome.status();
   return **outcome;
 }

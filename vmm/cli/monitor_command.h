@@ -13,6 +13,7 @@
 #include "vmm/base/unique_fd.h"
 #include "vmm/cli/installation.h"
 #include "vmm/cli/interruption.h"
+#include "vmm/container/attach_client.h"
 #include "vmm/container/config.h"
 #include "vmm/container/container_store.h"
 #include "vmm/container/monitor.h"
@@ -30,12 +31,12 @@ absl::StatusOr<StartedMonitor> StartMonitor(const Installation& installation,
                                             const container::Config& config, UniqueFd lock,
                                             container::ClientMode mode);
 
-// Passes this process's standard streams and signals until the container has ended. Of a monitor
-// that died without telling how, the error says so.
+// Passes this process's standard streams and signals until the container has ended, or the user has
+// left it. Of a monitor that died without telling how, the error says so.
 absl::StatusOr<container::Outcome> AttachToStarted(StartedMonitor monitor,
                                                    const container::Config& config,
                                                    container::ContainerStore* store,
-                                                   bool attach_stdin);
+                                                   const container::AttachOptions& options);
 
 // Waits until the container's process runs: nothing then, and the container is left to itself. If
 // it ends before, how it ended.

@@ -31,6 +31,7 @@
 #include "vmm/container/names.h"
 #include "vmm/container/outcome.h"
 #include "vmm/container/process.h"
+#include "vmm/container/raw_terminal.h"
 #include "vmm/container/signals.h"
 
 namespace hull::cli {
@@ -87,10 +88,12 @@ absl::StatusOr<container::Config> BuildConfig(const RunFlags& flags,
                                        .env = flags.env,
                                        .working_directory = flags.working_directory,
                                        .user = flags.user,
-                                       .attach_stdin = flags.interactive};
+                                       .attach_stdin = flags.interactive,
+                                       .terminal = flags.terminal};
   HULL_ASSIGN_OR_RETURN(
       config.process,
       container::BuildProcess(image.process, options, config.hostname, HostEnvironment()));
+  if (flags.terminal) config.process.terminal_size = container::OwnTerminalSize();
   return config;
 }
 
@@ -215,7 +218,10 @@ absl::StatusOr<container::Outcome> RunContainer(const Request& request) {
     return status;
   }
   if (!flags.detach) {
-    return AttachToStarted(std::move(monitor), config, store.get(), flags.interactive);
+    return AttachToStarted(std::move(monitor), config, store.get(),
+                           {.attach_stdin = flags.interactive,
+                            .terminal = flags.terminal,
+                            .detach_keys = flags.detach_keys});
   }
   HULL_ASSIGN_OR_RETURN(const std::optional<container::Outcome> ended,
                         AwaitStart(std::move(monitor), config, store.get(), *request.interruption));

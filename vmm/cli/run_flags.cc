@@ -14,6 +14,7 @@
 #include "absl/strings/string_view.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
+#include "vmm/cli/flag_prefix.h"
 #include "vmm/cli/usage_formatter.h"
 #include "vmm/container/names.h"
 #include "vmm/container/signals.h"
@@ -37,6 +38,7 @@ struct RawValues {
   std::string stop_timeout;
   std::string log_max_size;
   std::string pull;
+  std::string detach_keys = container::kDefaultDetachKeys;
 };
 
 void DefineFlags(absl::string_view verb, CLI::App* app, RunFlags* flags, RawValues* raw) {
@@ -75,61 +77,8 @@ void DefineFlags(absl::string_view verb, CLI::App* app, RunFlags* flags, RawValu
   app->add_option("--pull", raw->pull, "")->group("");
   app->add_flag("--console", flags->console, "Show the guest kernel's console on standard error");
   app->add_flag("-i,--interactive", flags->interactive, "Pass standard input to the command");
-}
-
-// Takes the flags off the front of `args`, each value as an argument of its own ("--name=x" becomes
-// "--name" "x", "-ie" becomes "-i" "-e"). CLI11 alone neither stops at the first argument that is
-// no flag and still refuses unknown flags, nor takes "--name=" for an empty value.
-absl::StatusOr<std::vector<std::string>> TakeFlags(const CLI::App& app,
-                                                   const std::vector<std::string>& args,
-                                                   size_t* taken) {
-  std::vector<std::string> flags;
-  size_t i = 0;
-  const auto takes_value = [](const CLI::Option* option) {
-    return option->get_items_expected_max() > 0;
-  };
-  const auto next_value = [&](const std::string& name) -> absl::Status {
-    if (i >= args.size()) return Usage(absl::StrCat(name, " needs a value"));
-    flags.push_back(args[i++]);
-    return absl::OkStatus();
-  };
-  while (i < args.size() && args[i].size() > 1 && args[i][0] == '-') {
-    const std::string arg = args[i++];
-    if (arg == "--") break;
-    if (arg[1] == '-') {
-      const size_t equals = arg.find('=');
-      const std::string name = arg.substr(0, equals);
-      const CLI::Option* const option = app.get_option_no_throw(name);
-      if (option == nullptr) {
-        return Usage(absl::StrCat("unknown flag ", absl::CHexEscape(name)));
-      }
-      flags.push_back(equals == std::string::npos || takes_value(option) ? name : arg);
-      if (!takes_value(option)) continue;
-      if (equals != std::string::npos) {
-        flags.push_back(arg.substr(equals + 1));
-      } else {
-        HULL_RETURN_IF_ERROR(next_value(name));
-      }
-      continue;
-    }
-    for (size_t at = 1; at < arg.size(); ++at) {
-      const std::string name = {'-', arg[at]};
-      const CLI::Option* const option = app.get_option_no_throw(name);
-      if (option == nullptr) {
-        return Usage(absl::StrCat("unknown flag ", absl::CHexEscape(name)));
-      }
-      flags.push_back(name);
-      if (!takes_value(option)) continue;
-      if (at + 1 == arg.size()) {
-        HULL_RETURN_IF_ERROR(next_value(name));
-      } else {
-        flags.push_back(arg.substr(at + (arg[at + 1] == '=' ? 2 : 1)));
-      }
-      break;
-    }
-  }
-  *taken = i;
-  return flags;
+  app->add_flag("-t,--tty", flags->terminal, "Give the command a terminal");
+  app->add_option("--detach-keys", raw->detach_keys, "")->group("");
 }
 
 absl::Status CheckValues(const CLI::App& app, const RawValues& raw, uint64_t host_memory_bytes,
@@ -151,6 +100,9 @@ absl::Status CheckValues(const CLI::App& app, const RawValues& raw, uint64_t hos
     flags->memory_bytes = *memory;
   }
   if (app.count("--entrypoint") > 0) flags->entrypoint = raw.entrypoint;
+  absl::StatusOr<container::DetachKeys> keys = container::DetachKeys::Parse(raw.detach_keys);
+  if (!keys.ok()) return Annotate(keys.status(), "--detach-keys");
+  flags->detach_keys = *std::move(keys);
   if (app.count("--stop-signal") > 0) {
     absl::StatusOr<uint32_t> signal = container::ParseSignal(raw.stop_signal);
     if (!signal.ok()) return Annotate(signal.status(), "--stop-signal");
@@ -187,7 +139,7 @@ absl::StatusOr<RunFlags> ParseRunFlags(absl::string_view verb, const std::vector
   DefineFlags(verb, &app, &flags, &raw);
 
   size_t taken = 0;
-  HULL_ASSIGN_OR_RETURN(std::vector<std::string> own, TakeFlags(app, args, &taken));
+  HULL_ASSIGN_OR_RETURN(std::vector<std::string> own, TakeFlags(app, args, verb, &taken));
   std::reverse(own.begin(), own.end());  // the order in which CLI11 takes a vector
   try {
     app.parse(std::move(own));

@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "vmm/container/detach_keys.h"
 #include "vmm/container/limits.h"
 #include "vmm/container/log_format.h"
 #include "vmm/container/signals.h"
@@ -31,6 +32,8 @@ struct RunFlags {
   bool read_only = false;
   bool console = false;
   bool interactive = false;
+  bool terminal = false;
+  container::DetachKeys detach_keys;
   bool detach = false;
   std::vector<std::string> labels;      // as they were given
   std::string cidfile;                  // path of a file for the id; empty: none

@@ -5,6 +5,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "vmm/cli/exec_flags.h"
 
 namespace hull::cli {
 namespace {
@@ -64,9 +65,9 @@ TEST(RunFlagsTest, WhatFollowsTheImageIsTheCommands) {
 }
 
 TEST(RunFlagsTest, ShortFlagsCombine) {
-  const absl::StatusOr<RunFlags> flags = Parse({"-ie", "A=1", "busybox"});
+  const absl::StatusOr<RunFlags> flags = Parse({"-ite", "A=1", "busybox"});
   ASSERT_TRUE(flags.ok()) << flags.status();
-  EXPECT_TRUE(flags->interactive);
+  EXPECT_TRUE(flags->interactive && flags->terminal);
   EXPECT_THAT(flags->env, ElementsAre("A=1"));
 }
 
@@ -82,7 +83,8 @@ TEST(RunFlagsTest, MistakesAreNamed) {
   EXPECT_THAT(Error({"--rm"}), HasSubstr("image"));
   EXPECT_THAT(Error({"--nosuchflag", "busybox"}), HasSubstr("--nosuchflag"));
   EXPECT_THAT(Error({"--nosuch=1", "busybox"}), HasSubstr("--nosuch"));
-  EXPECT_THAT(Error({"-it", "busybox"}), HasSubstr("-t"));
+  EXPECT_THAT(Error({"-iz", "busybox"}), HasSubstr("-z"));
+  EXPECT_THAT(Error({"--detach-keys=bogus", "busybox"}), HasSubstr("--detach-keys"));
   EXPECT_THAT(Error({"--name"}), HasSubstr("--name needs a value"));
   EXPECT_THAT(Error({"--name=", "busybox"}), HasSubstr("--name"));
   EXPECT_THAT(Error({"--memory", "-5m", "busybox"}), HasSubstr("--memory"));
@@ -129,6 +131,7 @@ TEST(RunFlagsTest, HelpFitsAScreenAndListsEveryFlag) {
                              "--read-only",
                              "--console",
                              "-i,--interactive",
+                             "-t,--tty",
                              "-d,--detach",
                              "-l,--label",
                              "--cidfile",
@@ -141,6 +144,32 @@ TEST(RunFlagsTest, HelpFitsAScreenAndListsEveryFlag) {
     EXPECT_LE(std::count(help.begin(), help.end(), '\n'), 24);
     EXPECT_THAT(help, testing::Not(testing::ContainsRegex("[^\n]{81}")));
   }
+}
+
+TEST(ExecFlagsTest, EveryFlag) {
+  const absl::StatusOr<ExecFlags> flags =
+      ParseExecFlags({"-it", "-d", "-e", "A=1", "--env-file=f", "-w", "/w", "-u", "app",
+                      "--detach-keys", "ctrl-a", "box", "sh", "-c", "-x"});
+  ASSERT_TRUE(flags.ok()) << flags.status();
+  EXPECT_TRUE(flags->interactive && flags->terminal && flags->detach);
+  EXPECT_THAT(flags->env, ElementsAre("A=1"));
+  EXPECT_THAT(flags->env_files, ElementsAre("f"));
+  EXPECT_EQ(flags->working_directory, "/w");
+  EXPECT_EQ(flags->user, "app");
+  EXPECT_EQ(flags->detach_keys.length(), 1u);
+  EXPECT_EQ(flags->container, "box");
+  EXPECT_THAT(flags->command, ElementsAre("sh", "-c", "-x"));
+}
+
+TEST(ExecFlagsTest, MistakesAreNamed) {
+  const auto error = [](const std::vector<std::string>& args) {
+    return std::string(ParseExecFlags(args).status().message());
+  };
+  EXPECT_THAT(error({}), HasSubstr("which container"));
+  EXPECT_THAT(error({"box"}), HasSubstr("which command"));
+  EXPECT_THAT(error({"--bogus", "box", "sh"}), HasSubstr("--bogus (see hull exec --help)"));
+  EXPECT_THAT(error({"-w", "w", "box", "sh"}), HasSubstr("not an absolute path"));
+  EXPECT_THAT(error({"--detach-keys", "bogus", "box", "sh"}), HasSubstr("is no key"));
 }
 
 }  // namespace

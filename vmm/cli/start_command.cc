@@ -23,6 +23,7 @@
 #include "vmm/container/attach_client.h"
 #include "vmm/container/config.h"
 #include "vmm/container/container_store.h"
+#include "vmm/container/detach_keys.h"
 #include "vmm/container/outcome.h"
 #include "vmm/container/signals.h"
 
@@ -71,7 +72,7 @@ absl::StatusOr<Outcome> StartDetached(const Installation& installation, Containe
 }
 
 absl::StatusOr<Outcome> AttachToRunning(ContainerStore* store, const Named& container,
-                                        bool attach_stdin, bool forward_signals) {
+                                        const container::AttachOptions& options) {
   const std::string& id = container.info.config.id;
   absl::StatusOr<UniqueFd> socket = Connect(store, id);
   if (absl::IsFailedPrecondition(socket.status())) {
@@ -79,11 +80,8 @@ absl::StatusOr<Outcome> AttachToRunning(ContainerStore* store, const Named& cont
   }
   if (!socket.ok()) return socket.status();
   signal(SIGPIPE, SIG_IGN);
-  HULL_ASSIGN_OR_RETURN(
-      std::optional<Outcome> outcome,
-      container::AttachAndWait(*std::move(socket), {.attach_stdin = attach_stdin,
-                                                    .ask_for_output = true,
-                                                    .forward_signals = forward_signals}));
+  HULL_ASSIGN_OR_RETURN(std::optional<Outcome> outcome,
+                        container::AttachAndWait(*std::move(socket), options));
   if (outcome.has_value()) return *std::move(outcome);
   HULL_RETURN_IF_ERROR(store->CollectDead());
   HULL_ASSIGN_OR_RETURN(const container::ContainerInfo info, store->Look(id));
@@ -105,17 +103,22 @@ int StartCommand(const std::vector<std::string>& args) {
   bool attach = false;
   bool interactive = false;
   bool all = false;
+  std::string detach_keys = container::kDefaultDetachKeys;
   CLI::App app("Starts containers that do not run.", "start");
   app.formatter(std::make_shared<UsageFormatter>("start [-a [-i]] CONTAINER..."));
   app.add_flag("-a,--attach", attach, "Show its output, and exit as it does (one container)");
   app.add_flag("-i,--interactive", interactive, "With -a: pass standard input to it");
   app.add_flag("--all", all, "All that do not run");
+  app.add_option("--detach-keys", detach_keys,
+                 "Keys that leave it running (default: ctrl-p,ctrl-q)");
   app.add_option("CONTAINER", names, "Name, id or the beginning of an id");
   Installation installation;
   if (const std::optional<int> status =
           BeginCommand(&app, args, Needs::kKvm, &installation, [&] { return interactive; })) {
     return *status;
   }
+  const absl::StatusOr<container::DetachKeys> keys = container::DetachKeys::Parse(detach_keys);
+  if (!keys.ok()) return ReportFailure(Annotate(keys.status(), "--detach-keys"));
   if (names.empty() != all) {
     PrintError("give either names of containers or --all (see hull start --help)");
     return container::kHullFailed;
@@ -142,16 +145,19 @@ int StartCommand(const std::vector<std::string>& args) {
       continue;
     }
     const container::Config& config = found->info.config;
-    const bool stdin_wanted = interactive && config.process.attach_stdin;
+    container::AttachOptions options = {.attach_stdin = interactive && config.process.attach_stdin,
+                                        .terminal = config.process.terminal,
+                                        .detach_keys = *keys};
     if (attach && found->info.alive) {
-      return Report(AttachToRunning(store, *found, stdin_wanted, /*forward_signals=*/true));
+      options.ask_for_output = true;
+      return Report(AttachToRunning(store, *found, options));
     }
     if (attach) {
       container::Config started_config;
       absl::StatusOr<StartedMonitor> monitor =
           StartExisting(installation, store, config.id, ClientMode::kAttached, &started_config);
       if (!monitor.ok()) return ReportFailure(monitor.status());
-      return Report(AttachToStarted(*std::move(monitor), started_config, store, stdin_wanted));
+      return Report(AttachToStarted(*std::move(monitor), started_config, store, options));
     }
     int status = 0;
     // One that runs is as it is wanted.
@@ -168,17 +174,22 @@ int AttachCommand(const std::vector<std::string>& args) {
   std::string name;
   bool no_stdin = false;
   bool sig_proxy = true;
+  std::string detach_keys = container::kDefaultDetachKeys;
   CLI::App app("Shows the output of a running container, and exits as it does.", "attach");
   app.formatter(std::make_shared<UsageFormatter>("attach [FLAG...] CONTAINER"));
   app.add_flag("--no-stdin", no_stdin, "Do not pass standard input to it");
   app.add_flag("--sig-proxy", sig_proxy,
                "Pass signals to it (default; --sig-proxy=false: they end hull)");
+  app.add_option("--detach-keys", detach_keys,
+                 "Keys that leave it running (default: ctrl-p,ctrl-q)");
   app.add_option("CONTAINER", name, "Name, id or the beginning of an id")->required();
   Installation installation;
   if (const std::optional<int> status =
           BeginCommand(&app, args, Needs::kStore, &installation, [&] { return !no_stdin; })) {
     return *status;
   }
+  const absl::StatusOr<container::DetachKeys> keys = container::DetachKeys::Parse(detach_keys);
+  if (!keys.ok()) return ReportFailure(Annotate(keys.status(), "--detach-keys"));
   std::optional<Interruption> interruption;
   if (sig_proxy) {
     if (const std::optional<int> status = HoldSignals(&interruption)) return *status;
@@ -191,8 +202,13 @@ int AttachCommand(const std::vector<std::string>& args) {
     PrintError("you can only attach to running containers");
     return container::kHullFailed;
   }
-  const bool stdin_wanted = !no_stdin && found->info.config.process.attach_stdin;
-  return Report(AttachToRunning(store->get(), *found, stdin_wanted, sig_proxy));
+  const container::Process& process = found->info.config.process;
+  return Report(AttachToRunning(store->get(), *found,
+                                {.attach_stdin = !no_stdin && process.attach_stdin,
+                                 .ask_for_output = true,
+                                 .forward_signals = sig_proxy,
+                                 .terminal = process.terminal,
+                                 .detach_keys = *keys}));
 }
 
 int RestartCommand(const std::vector<std::string>& args) {
