@@ -40,8 +40,8 @@ Usage: hull VERB [ARG...]
   stop     Stop containers               attach  Show what a running one prints
   restart  Stop and start them           wait    Wait for the end of some
   kill     Send them a signal            rename  Give one another name
-  rm       Remove containers             exec    Run a further command in one
-  top      Show what runs in one         stats   Show what they use
+  rm       Remove containers             exec    Run one more command in one
+  top      Show what runs in one         stats   Show what some use
 
   images   List images                   pull    Fetch one from a registry
   load     Take some from an archive     push    Send one to a registry

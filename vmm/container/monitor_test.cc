@@ -59,12 +59,10 @@ class MonitorTest : public testing::Test {
              const std::string& root_image = "/dev/null", ClientMode mode = ClientMode::kOwner) {
     char directory[4096];
     ASSERT_NE(getcwd(directory, sizeof(directory)), nullptr);
-    const std::string vmm = base_ + "/vmm";
-    ASSERT_TRUE(WriteFileAtomically(vmm,
-                                    absl::StrCat("#!/bin/sh\nexec ", directory,
-                                                 "/vmm/container/fake_vmm ", scenario, " \"$1\"\n"),
-                                    0755)
-                    .ok());
+    const std::string vmm = absl::StrCat(directory, "/vmm/container/fake_vmm");
+    // What fake_vmm is given as its kernel says what it is to do.
+    const std::string kernel = base_ + "/scenario";
+    ASSERT_TRUE(WriteFileAtomically(kernel, scenario, 0600).ok());
     config_.id = *NewId();
     config_.name = "web";
     config_.root_image = root_image;
@@ -93,7 +91,7 @@ class MonitorTest : public testing::Test {
       MonitorOptions options;
       options.id = config_.id;
       options.paths = paths_;
-      options.files = {.vmm = base_ + "/vmm", .kernel = "/dev/null", .initramfs = "/dev/null"};
+      options.files = {.vmm = vmm, .kernel = kernel, .initramfs = "/dev/null"};
       options.lock = std::move(lock);
       options.client = std::move(monitor_end);
       options.client_mode = mode;
