@@ -59,10 +59,11 @@ class MonitorTest : public testing::Test {
              const std::string& root_image = "/dev/null", ClientMode mode = ClientMode::kOwner) {
     char directory[4096];
     ASSERT_NE(getcwd(directory, sizeof(directory)), nullptr);
-    const std::string vmm = absl::StrCat(directory, "/vmm/container/fake_vmm");
     // What fake_vmm is given as its kernel says what it is to do.
-    const std::string kernel = base_ + "/scenario";
-    ASSERT_TRUE(WriteFileAtomically(kernel, scenario, 0600).ok());
+    files_ = {.vmm = absl::StrCat(directory, "/vmm/container/fake_vmm"),
+              .kernel = base_ + "/scenario",
+              .initramfs = "/dev/null"};
+    ASSERT_TRUE(WriteFileAtomically(files_.kernel, scenario, 0600).ok());
     config_.id = *NewId();
     config_.name = "web";
     config_.root_image = root_image;
@@ -91,7 +92,7 @@ class MonitorTest : public testing::Test {
       MonitorOptions options;
       options.id = config_.id;
       options.paths = paths_;
-      options.files = {.vmm = vmm, .kernel = kernel, .initramfs = "/dev/null"};
+      options.files = files_;
       options.lock = std::move(lock);
       options.client = std::move(monitor_end);
       options.client_mode = mode;
@@ -172,6 +173,7 @@ class MonitorTest : public testing::Test {
   }
 
   std::string base_;
+  MachineFiles files_;
   StorePaths paths_;
   std::unique_ptr<ContainerStore> store_;
   // The VMM's process, once the container runs.
