@@ -6,9 +6,11 @@
 #include <signal.h>
 
 #include <optional>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "vmm/base/unique_fd.h"
+#include "vmm/container/detach_keys.h"
 #include "vmm/container/outcome.h"
 
 namespace hull::container {
@@ -20,12 +22,21 @@ sigset_t ForwardedSignals();
 
 struct AttachOptions {
   bool attach_stdin = false;  // pass standard input on
+  // Ask for the output first: for a socket of ConnectToMonitor().
+  bool ask_for_output = false;
+  bool forward_signals = true;  // if not, signals have their usual effect on this process
+  // The process has a terminal: this one's, if standard input is a terminal and passed on, is in
+  // raw mode meanwhile, its size is the process's, and these keys detach.
+  bool terminal = false;
+  DetachKeys detach_keys = {};
+  // A further process to start and to be connected with (exec_request.h); empty: the container's.
+  std::string exec_request = {};
 };
 
 // Connects `socket`, to the monitor, with descriptors 0, 1 and 2 of this process until the
-// container has ended. ForwardedSignals() must be blocked and SIGPIPE ignored. Nothing if the
-// monitor went away without telling the outcome; an error if this process's own output failed or
-// the monitor broke the protocol.
+// container has ended. ForwardedSignals() must be blocked, if they are forwarded, and SIGPIPE
+// ignored. Nothing if the monitor went away without telling the outcome; an error if this process's
+// own output failed or the monitor broke the protocol.
 //
 // Descriptors 0, 1 and 2 keep their flags: they are shared with whoever started this process.
 absl::StatusOr<std::optional<Outcome>> AttachAndWait(UniqueFd socket, const AttachOptions& options);

@@ -224,6 +224,7 @@ absl::StatusOr<json> ParseObject(absl::string_view text) {
 }
 
 constexpr std::pair<Status, const char*> kStatusNames[] = {
+    {Status::kCreated, "created"},
     {Status::kRunning, "running"},
     {Status::kExited, "exited"},
     {Status::kFailed, "failed"},
@@ -238,6 +239,9 @@ std::string SerializeConfig(const Config& config) {
   process.Add("working_directory", config.process.working_directory);
   process.Add("user", config.process.user);
   process.Add("attach_stdin", config.process.attach_stdin);
+  process.Add("terminal", config.process.terminal);
+  process.Add("terminal_rows", uint32_t{config.process.terminal_size.rows});
+  process.Add("terminal_columns", uint32_t{config.process.terminal_size.columns});
 
   ObjectWriter object;
   object.Add("version", kConfigVersion);
@@ -254,6 +258,10 @@ std::string SerializeConfig(const Config& config) {
   object.Add("remove", config.remove);
   object.Add("cpus", config.cpus);
   object.Add("memory_bytes", config.memory_bytes);
+  object.Add("labels", config.labels);
+  object.Add("stop_signal", config.stop_signal);
+  object.Add("stop_timeout_seconds", config.stop_timeout_seconds);
+  object.Add("log_max_bytes", config.log_max_bytes);
   return std::move(object).Finish();
 }
 
@@ -275,6 +283,10 @@ absl::StatusOr<Config> ParseConfig(absl::string_view text) {
   object.Take("remove", &config.remove);
   object.Take("cpus", &config.cpus);
   object.Take("memory_bytes", &config.memory_bytes);
+  object.Take("labels", &config.labels);
+  object.Take("stop_signal", &config.stop_signal);
+  object.Take("stop_timeout_seconds", &config.stop_timeout_seconds);
+  object.Take("log_max_bytes", &config.log_max_bytes);
   HULL_RETURN_IF_ERROR(object.Finish());
 
   ObjectReader process(std::move(process_object));
@@ -283,16 +295,29 @@ absl::StatusOr<Config> ParseConfig(absl::string_view text) {
   process.Take("working_directory", &config.process.working_directory);
   process.Take("user", &config.process.user);
   process.Take("attach_stdin", &config.process.attach_stdin);
+  process.Take("terminal", &config.process.terminal);
+  uint32_t rows = 0;
+  uint32_t columns = 0;
+  process.Take("terminal_rows", &rows);
+  process.Take("terminal_columns", &columns);
   HULL_RETURN_IF_ERROR(process.Finish());
+  if (rows > UINT16_MAX || columns > UINT16_MAX) return Wrong("terminal_rows", "is out of range");
+  config.process.terminal_size = {.rows = static_cast<uint16_t>(rows),
+                                  .columns = static_cast<uint16_t>(columns)};
   return config;
+}
+
+const char* StatusName(Status status) {
+  for (const auto& [known, name] : kStatusNames) {
+    if (known == status) return name;
+  }
+  return "unknown";
 }
 
 std::string SerializeState(const State& state) {
   ObjectWriter object;
   object.Add("version", kStateVersion);
-  for (const auto& [status, name] : kStatusNames) {
-    if (status == state.status) object.Add("status", absl::string_view(name));
-  }
+  object.Add("status", absl::string_view(StatusName(state.status)));
   object.Add("started_unix_ms", state.started_unix_ms);
   object.Add("finished_unix_ms", state.finished_unix_ms);
   object.Add("monitor_pid", state.monitor_pid);

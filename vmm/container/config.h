@@ -1,5 +1,5 @@
-// What a container is (config.json, never changed after creation) and how it stands (state.json).
-// The files are described in README.md here.
+// What a container is (config.json, of which only the name changes after creation) and how it
+// stands (state.json). The files are described in README.md here.
 
 #ifndef VMM_CONTAINER_CONFIG_H_
 #define VMM_CONTAINER_CONFIG_H_
@@ -16,12 +16,20 @@
 namespace hull::container {
 
 // Raised when an older Hull would misunderstand the files.
-inline constexpr uint64_t kConfigVersion = 1;
-inline constexpr uint64_t kStateVersion = 1;
+inline constexpr uint64_t kConfigVersion = 2;
+inline constexpr uint64_t kStateVersion = 2;
 
 // The longest config.json or state.json that is read or written. What the agent takes for one
 // container is 1 MiB; the escapes of JSON can double it.
 inline constexpr size_t kMaxConfigBytes = size_t{4} << 20;
+
+// 0: unknown.
+struct TerminalSize {
+  uint16_t rows = 0;
+  uint16_t columns = 0;
+
+  friend bool operator==(const TerminalSize&, const TerminalSize&) = default;
+};
 
 // The container's process, after the image's defaults and the user's options were merged. Strings
 // are any bytes but NUL.
@@ -31,6 +39,9 @@ struct Process {
   std::string working_directory = {};         // absolute; empty: /
   std::string user = {};      // USER[:GROUP] as the image or the user gave it; empty: 0
   bool attach_stdin = false;  // reads the attached client's standard input
+  // Its standard streams are a terminal, of that size at its start.
+  bool terminal = false;
+  TerminalSize terminal_size = {};
 
   friend bool operator==(const Process&, const Process&) = default;
 };
@@ -53,10 +64,18 @@ struct Config {
   uint32_t cpus = 0;
   uint64_t memory_bytes = 0;
 
+  std::vector<std::string> labels = {};  // KEY=VALUE, sorted, each key once
+  uint32_t stop_signal = 15;             // what `hull stop` sends first
+  uint32_t stop_timeout_seconds = 10;    // and how long it waits before it kills
+  // What the process prints is kept in the container's directory (log_format.h), in files of at
+  // most so many bytes; 0: not at all.
+  uint64_t log_max_bytes = 0;
+
   friend bool operator==(const Config&, const Config&) = default;
 };
 
 enum class Status {
+  kCreated,  // never started
   kRunning,  // only while the monitor holds the container's lock: see ContainerStore
   kExited,   // the process ran and has ended
   kFailed,   // Hull or the machine failed; `error` says how
@@ -64,8 +83,8 @@ enum class Status {
 
 struct State {
   Status status = Status::kRunning;
-  int64_t started_unix_ms = 0;
-  int64_t finished_unix_ms = 0;  // 0 while running
+  int64_t started_unix_ms = 0;   // 0: never
+  int64_t finished_unix_ms = 0;  // 0: never, or it runs
   int32_t monitor_pid = 0;       // 0 unless running
   int32_t vmm_pid = 0;           // 0 unless running
   int32_t exit_status = 0;       // as `hull run` reports it: 0 to 255
@@ -76,6 +95,7 @@ struct State {
 
 std::string SerializeConfig(const Config& config);
 std::string SerializeState(const State& state);
+const char* StatusName(Status status);
 
 // kInvalidArgument, naming the field, if `text` is not what the Serialize function writes: unknown,
 // missing or mistyped fields are errors. kFailedPrecondition for another version.

@@ -23,6 +23,8 @@ Config Example() {
   config.process.working_directory = "/";
   config.process.user = "app:web";
   config.process.attach_stdin = true;
+  config.process.terminal = true;
+  config.process.terminal_size = {.rows = 24, .columns = 65535};
   config.hostname = "box";
   config.read_only = true;
   config.remove = true;
@@ -53,7 +55,7 @@ TEST(ConfigTest, IsPlainJson) {
 TEST(ConfigTest, RefusesWhatItDoesNotKnow) {
   const std::string good = SerializeConfig(Example());
   EXPECT_TRUE(absl::IsFailedPrecondition(
-      ParseConfig(Replace(good, "\"version\":1", "\"version\":2")).status()));
+      ParseConfig(Replace(good, "\"version\":2", "\"version\":1")).status()));
   const struct {
     const char* from;
     const char* to;

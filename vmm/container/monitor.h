@@ -10,15 +10,20 @@
 #include "absl/time/time.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/container/container_store.h"
+#include "vmm/container/vmm_process.h"
 #include "vmm/sandbox/user_range.h"
 
 namespace hull::container {
 
-// What the machine is made of.
-struct MachineFiles {
-  std::string vmm;        // the program hull-vmm
-  std::string kernel;     // vmlinux
-  std::string initramfs;  // with the agent as /init
+// What the client that starts the container is to it.
+enum class ClientMode {
+  // It owns the container: when it goes away, so does the container, as with a terminal that is
+  // closed. It gets the output, and is waited for.
+  kOwner,
+  // It gets the output and is waited for; the container outlives it.
+  kAttached,
+  // It is told of the start and of the end, and of nothing in between.
+  kDetached,
 };
 
 struct MonitorOptions {
@@ -29,10 +34,13 @@ struct MonitorOptions {
   sandbox::UserRange users = sandbox::kDefaultUserRange;
   // The container's lock, which the monitor holds until it ends.
   UniqueFd lock;
-  // The client whose container this is (attach_protocol.h). When it goes away, so does the
-  // container: it is killed, as by a terminal that is closed.
+  // The client that starts the container (attach_protocol.h).
   UniqueFd client;
+  ClientMode client_mode = ClientMode::kOwner;
 };
+
+// Whether this host's processor is one that QEMU emulates, as in Hull's emulated host.
+bool OnEmulatedProcessor();
 
 // Deadlines, all generous: they end what is broken, not what is slow.
 struct MonitorDeadlines {

@@ -35,6 +35,13 @@ absl::Status Vm::CreateIrqChip() {
   return absl::OkStatus();
 }
 
+absl::Status Vm::CreatePit() {
+  kvm_pit_config config = {};
+  config.flags = KVM_PIT_SPEAKER_DUMMY;
+  if (ioctl(fd_->get(), KVM_CREATE_PIT2, &config) < 0) return KvmError("KVM_CREATE_PIT2");
+  return absl::OkStatus();
+}
+
 absl::Status Vm::MapMemory(const GuestMemory& memory) {
   uint32_t slot = 0;
   for (const GuestMemory::Region& region : memory.regions()) {
@@ -84,6 +91,19 @@ void IrqLine::Raise() {
   // A pin that stays high makes no further edge. Neither call can fail on a line that was created.
   SetLevel(*vm_, pin_, 1);
   SetLevel(*vm_, pin_, 0);
+}
+
+absl::StatusOr<std::shared_ptr<VmClock>> Vm::CreateClock() {
+  kvm_clock_data data = {};
+  if (ioctl(fd_->get(), KVM_GET_CLOCK, &data) < 0) return KvmError("KVM_GET_CLOCK");
+  return std::make_shared<VmClock>(fd_);
+}
+
+uint64_t VmClock::Nanoseconds() const {
+  kvm_clock_data data = {};
+  // It does not fail where it worked before.
+  (void)ioctl(vm_->get(), KVM_GET_CLOCK, &data);
+  return data.clock;
 }
 
 absl::Status Vm::AddIoEvent(Space space, uint64_t address, uint32_t size, uint64_t match,
