@@ -105,8 +105,7 @@ class Store {
   explicit Store(std::string directory) : directory_(std::move(directory)) {}
 
   // Finds an image by name ("busybox", "localhost/app:v1"), name with digest, manifest digest, or
-  // id (at least 4 hexadecimal digits that fit one image). Beside a digest the name does not count.
-  // Takes no lock and reads two small files
+  // id (at least 4 hexadecimal digits that fit one image). Takes no lock and reads two small files
   // for a name. kNotFound, with what to do; kInvalidArgument for what is not a name.
   absl::StatusOr<ResolvedImage> Resolve(absl::string_view name) const;
 
