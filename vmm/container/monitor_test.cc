@@ -57,7 +57,13 @@ class MonitorTest : public testing::Test {
                                            .drain = absl::Seconds(60),
                                            .shutdown = absl::Seconds(60)},
              const std::string& root_image = "/dev/null", ClientMode mode = ClientMode::kOwner) {
-    ASSERT_TRUE(WriteFileAtomically(ScenarioPath(), scenario, 0600).ok());
+    char directory[4096];
+    ASSERT_NE(getcwd(directory, sizeof(directory)), nullptr);
+    // What fake_vmm is given as its kernel says what it is to do.
+    files_ = {.vmm = absl::StrCat(directory, "/vmm/container/fake_vmm"),
+              .kernel = base_ + "/scenario",
+              .initramfs = "/dev/null"};
+    ASSERT_TRUE(WriteFileAtomically(files_.kernel, scenario, 0600).ok());
     config_.id = *NewId();
     config_.name = "web";
     config_.root_image = root_image;
@@ -74,9 +80,6 @@ class MonitorTest : public testing::Test {
     Launch(*std::move(lock), mode);
   }
 
-  // What fake_vmm is given as its kernel says what it is to do.
-  std::string ScenarioPath() const { return base_ + "/scenario"; }
-
   // Starts the monitor.
   void Launch(UniqueFd lock, ClientMode mode = ClientMode::kOwner) {
     int sockets[2];
@@ -89,11 +92,7 @@ class MonitorTest : public testing::Test {
       MonitorOptions options;
       options.id = config_.id;
       options.paths = paths_;
-      char directory[4096];
-      if (getcwd(directory, sizeof(directory)) == nullptr) _exit(1);
-      options.files = {.vmm = absl::StrCat(directory, "/vmm/container/fake_vmm"),
-                       .kernel = ScenarioPath(),
-                       .initramfs = "/dev/null"};
+      options.files = files_;
       options.lock = std::move(lock);
       options.client = std::move(monitor_end);
       options.client_mode = mode;
@@ -174,6 +173,7 @@ class MonitorTest : public testing::Test {
   }
 
   std::string base_;
+  MachineFiles files_;
   StorePaths paths_;
   std::unique_ptr<ContainerStore> store_;
   // The VMM's process, once the container runs.
