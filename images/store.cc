@@ -486,6 +486,8 @@ UnpackCommand Store::Loader::Command(std::vector<std::string> arguments) const {
   add_limit("max_expanded_bytes", options_.max_expanded_bytes);
   add_limit("free_expanded_bytes", options_.free_expanded_bytes);
   add_limit("max_entries", options_.max_entries);
+  arguments.push_back(absl::StrCat("--users=", options_.users));
+  arguments.push_back(absl::StrCat("--user_claims=", options_.user_claims));
   return UnpackCommand{.program = options_.unpack_program,
                        .arguments = std::move(arguments),
                        .descriptors = {},

@@ -55,6 +55,10 @@ struct LoadProgress {
 struct LoadOptions {
   // The program hull-unpack.
   std::string unpack_program;
+  // Run by root, it gets a user of its own: out of these (FIRST:COUNT, empty: the default), claimed
+  // in this file (vmm/sandbox/user_range.h).
+  std::string users = {};
+  std::string user_claims = {};
   // Names the image instead of the layout's own annotations. The layout must hold one image.
   std::string name;
   // The load is given up, and leaves nothing, when this becomes readable. -1: never.

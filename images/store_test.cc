@@ -54,6 +54,7 @@ class StoreTest : public ::testing::Test {
   static LoadOptions Options(const std::string& name = "") {
     LoadOptions options;
     options.unpack_program = unpack_program;
+    options.user_claims = ::testing::TempDir() + "/users.lock";
     options.name = name;
     return options;
   }
@@ -373,8 +374,8 @@ bool EnterMountNamespace() {
     return WriteFull(UniqueFd::Open(path, O_WRONLY).value().get(), text).ok();
   };
   return write("/proc/self/setgroups", "deny") &&
-         write("/proc/self/uid_map", absl::StrCat("0 ", uid, " 1")) &&
-         write("/proc/self/gid_map", absl::StrCat("0 ", gid, " 1"));
+         write("/proc/self/uid_map", absl::StrCat(uid, " ", uid, " 1")) &&
+         write("/proc/self/gid_map", absl::StrCat(gid, " ", gid, " 1"));
 }
 
 TEST_F(StoreTest, AFullDiskInTheMiddleOfALoadLeavesNothing) {

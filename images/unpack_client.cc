@@ -86,16 +86,20 @@ absl::StatusOr<pid_t> Spawn(const UnpackCommand& command, int output) {
   return pid;
 }
 
-// A child process that is killed unless it was waited for.
+// The program, which is killed unless it was waited for. `output` is the pipe that it writes to.
 class Child {
  public:
-  explicit Child(pid_t pid) : pid_(pid) {}
+  Child(pid_t pid, int output) : pid_(pid), output_(output) {}
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
   ~Child() {
     if (pid_ > 0) {
       kill(pid_, SIGKILL);
       Wait();
+      // The process that does its work dies of its end, a moment later; then nobody writes.
+      char rest[4096];
+      while (read(output_, rest, sizeof(rest)) > 0) {
+      }
     }
   }
   // The wait status.
@@ -109,6 +113,7 @@ class Child {
 
  private:
   pid_t pid_;
+  const int output_;
 };
 
 absl::Status ReadError(const nlohmann::json& error) {
@@ -130,7 +135,7 @@ absl::StatusOr<nlohmann::json> RunUnpack(const UnpackCommand& command) {
   const UniqueFd input(ends[0]);
   UniqueFd output(ends[1]);
   HULL_ASSIGN_OR_RETURN(const pid_t pid, Spawn(command, output.get()));
-  Child child(pid);
+  Child child(pid, input.get());
   output.Reset();
 
   // The longest line is the list of a layout's images, whose names come from an index of at most
@@ -181,7 +186,10 @@ absl::StatusOr<nlohmann::json> RunUnpack(const UnpackCommand& command) {
       return absl::CancelledError("interrupted");
     }
     return absl::InternalError(
-        absl::StrCat("hull-unpack was killed by signal ", signal, " (", strsignal(signal), ")"));
+        absl::StrCat("hull-unpack was killed by signal ", signal, " (", strsignal(signal), ")",
+                     signal == SIGKILL ? ": the host has no memory left, or the image took more "
+                                         "than six hours of processor time"
+                                       : ""));
   }
   if (status != 0 || !result.has_value() || !result->is_object()) {
     return absl::InternalError(

@@ -1,10 +1,8 @@
 #include "images/oci/layout.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -16,6 +14,7 @@
 #include "absl/strings/strip.h"
 #include "images/bounded_json.h"
 #include "images/oci/archive.h"
+#include "images/oci/file_broker.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
 
@@ -31,27 +30,21 @@ absl::Status Missing(const std::string& path) {
   return absl::NotFoundError(absl::StrCat("\"", path, "\" is missing in the image layout"));
 }
 
+// A directory, whose files somebody opens.
 class DirectoryLayout : public Layout {
  public:
-  explicit DirectoryLayout(UniqueFd directory) : directory_(std::move(directory)) {}
+  explicit DirectoryLayout(FileOpener open) : open_(std::move(open)) {}
 
  protected:
   absl::StatusOr<std::unique_ptr<ByteSource>> OpenFile(const std::string& path) override {
-    // O_NONBLOCK: a FIFO in place of a blob must not hang the load.
-    absl::StatusOr<UniqueFd> fd =
-        UniqueFd::OpenAt(directory_.get(), path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    absl::StatusOr<UniqueFd> fd = open_(path);
     if (absl::IsNotFound(fd.status())) return Missing(path);
     if (!fd.ok()) return fd.status();
-    struct stat info;
-    if (fstat(fd->get(), &info) != 0) return PosixError(absl::StrCat("stat \"", path, "\""));
-    if (!S_ISREG(info.st_mode)) {
-      return absl::InvalidArgumentError(absl::StrCat("\"", path, "\" is not a regular file"));
-    }
     return std::make_unique<FileSource>(*std::move(fd));
   }
 
  private:
-  UniqueFd directory_;
+  const FileOpener open_;
 };
 
 // One entry of a tar file. Owns its own reader, so that several can be open at once.
@@ -146,10 +139,19 @@ absl::StatusOr<std::unique_ptr<Layout>> Layout::Open(UniqueFd fd) {
   if (fstat(fd.get(), &info) != 0) return PosixError("stat the image layout");
   std::unique_ptr<Layout> layout;
   if (S_ISDIR(info.st_mode)) {
-    layout = std::make_unique<DirectoryLayout>(std::move(fd));
+    layout = std::make_unique<DirectoryLayout>(
+        [directory = std::make_shared<UniqueFd>(std::move(fd))](const std::string& path) {
+          return OpenBeneath(directory->get(), path);
+        });
   } else {
     layout = std::make_unique<TarLayout>(std::move(fd));
   }
+  HULL_RETURN_IF_ERROR(layout->CheckVersion());
+  return layout;
+}
+
+absl::StatusOr<std::unique_ptr<Layout>> Layout::OpenThrough(FileOpener open) {
+  std::unique_ptr<Layout> layout = std::make_unique<DirectoryLayout>(std::move(open));
   HULL_RETURN_IF_ERROR(layout->CheckVersion());
   return layout;
 }

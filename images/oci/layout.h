@@ -5,6 +5,7 @@
 #ifndef IMAGES_OCI_LAYOUT_H_
 #define IMAGES_OCI_LAYOUT_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -23,6 +24,9 @@ class Layout {
   // `fd` is a directory, or an uncompressed tar file that can be read at any position. kDataLoss
   // or kInvalidArgument if there is no layout of version 1 in it.
   static absl::StatusOr<std::unique_ptr<Layout>> Open(UniqueFd fd);
+  // The same for a directory whose files `open` opens for reading, by their paths in it.
+  using FileOpener = std::function<absl::StatusOr<UniqueFd>(const std::string& path)>;
+  static absl::StatusOr<std::unique_ptr<Layout>> OpenThrough(FileOpener open);
   virtual ~Layout() = default;
 
   absl::StatusOr<Index> ReadIndex();

@@ -165,6 +165,8 @@ int LoadCommand(const std::vector<std::string>& args) {
       images::Store(installation->ImageStore())
           .Load(from_stdin ? "/dev/stdin" : path,
                 {.unpack_program = installation->Program("hull-unpack"),
+                 .users = installation->users,
+                 .user_claims = installation->UserClaims(),
                  .name = name,
                  .cancel_fd = interrupted.get(),
                  .progress = [&progress](const images::LoadProgress& state) {

@@ -57,4 +57,6 @@ std::string Installation::Program(absl::string_view name) const {
 
 std::string Installation::ImageStore() const { return absl::StrCat(root, "/images"); }
 
+std::string Installation::UserClaims() const { return absl::StrCat(run, "/users.lock"); }
+
 }  // namespace hull::cli

@@ -18,12 +18,14 @@ struct Installation {
   std::string libexec;     // $HULL_LIBEXEC, default beside this program: hull-vmm, hull-unpack
   std::string share;       // $HULL_SHARE, default <libexec>/../share: kernel, initramfs, images
 
-  std::string users;  // $HULL_UIDS: user ids of jailed VMMs, FIRST:COUNT; empty: the default
+  std::string users;  // $HULL_UIDS: user ids of jailed processes, FIRST:COUNT; empty: the default
 
   static absl::StatusOr<Installation> FromEnvironment();
 
   std::string Program(absl::string_view name) const;
   std::string ImageStore() const;
+  // Where those of `users` are claimed.
+  std::string UserClaims() const;
 };
 
 }  // namespace hull::cli

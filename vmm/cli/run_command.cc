@@ -211,6 +211,8 @@ int RunCommand(const std::vector<std::string>& args) {
   const absl::StatusOr<images::ResolvedImage> image = store.ResolveOrLoadBuiltin(
       flags->image, installation->share,
       {.unpack_program = installation->Program("hull-unpack"),
+       .users = installation->users,
+       .user_claims = installation->UserClaims(),
        .name = {},
        .cancel_fd = interruption->fd(),
        .progress = [&progress](const images::LoadProgress& state) { progress.Show(state); }});

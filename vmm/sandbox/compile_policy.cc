@@ -93,6 +93,7 @@ const std::map<std::string, uint64_t>& Constants() {
       {"CLONE_THREAD_FLAGS", CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
                                  CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID |
                                  CLONE_CHILD_CLEARTID},
+      HULL_CONSTANT(ENOENT),
       HULL_CONSTANT(ENOMEM),
       HULL_CONSTANT(ENOSYS),
 #undef HULL_CONSTANT

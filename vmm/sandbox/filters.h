@@ -17,6 +17,8 @@ extern const sock_filter kEventLoopFilter[];
 extern const size_t kEventLoopFilterSize;
 extern const sock_filter kBlockWorkerFilter[];
 extern const size_t kBlockWorkerFilterSize;
+extern const sock_filter kUnpackFilter[];
+extern const size_t kUnpackFilterSize;
 
 // x86-64's system calls by number; empty where there is none.
 extern const char* const kSystemCallNames[];
