@@ -46,6 +46,7 @@ void AttachSocket::SendMessage(absl::string_view message) {
     if (errno != EAGAIN && errno != EINTR) return;
   }
   waiting_.emplace_back(message);
+  waiting_bytes_ += message.size();
   UpdateEvents();
 }
 
@@ -85,8 +86,10 @@ void AttachSocket::Flush() {
     if (n < 0 && errno == EAGAIN) return;
     if (n < 0) {
       waiting_.clear();
+      waiting_bytes_ = 0;
       break;
     }
+    waiting_bytes_ -= message.size();
     waiting_.pop_front();
   }
   UpdateEvents();
@@ -106,6 +109,7 @@ void AttachSocket::Close(const absl::Status& status) {
   loop_->RemoveFd(watch_);
   socket_.Reset();
   waiting_.clear();
+  waiting_bytes_ = 0;
   handler_->OnClosed(status);
 }
 

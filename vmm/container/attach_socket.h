@@ -47,6 +47,8 @@ class AttachSocket {
 
   // Nothing waits to be sent.
   bool sendable() const { return waiting_.empty(); }
+  // How much does.
+  size_t waiting_bytes() const { return waiting_bytes_; }
   bool open() const { return socket_.valid(); }
 
   // While paused, frames stay in the socket and a peer that closes is not noticed.
@@ -69,6 +71,7 @@ class AttachSocket {
   // Not cleared at the start: every byte that is used was received first.
   std::unique_ptr<char[]> buffer_;
   std::deque<std::string> waiting_;
+  size_t waiting_bytes_ = 0;
 };
 
 }  // namespace hull::container

@@ -10,16 +10,10 @@
 #include "absl/time/time.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/container/container_store.h"
+#include "vmm/container/vmm_process.h"
 #include "vmm/sandbox/user_range.h"
 
 namespace hull::container {
-
-// What the machine is made of.
-struct MachineFiles {
-  std::string vmm;        // the program hull-vmm
-  std::string kernel;     // vmlinux
-  std::string initramfs;  // with the agent as /init
-};
 
 struct MonitorOptions {
   std::string id;  // of a container that ContainerStore::Create made

@@ -1,0 +1,203 @@
+#include "vmm/container/vmm_process.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "vmm/base/file_io.h"
+#include "vmm/base/posix_error.h"
+#include "vmm/base/status_macros.h"
+#include "vmm/container/attach_protocol.h"
+#include "vmm/container/machine_builder.h"
+#include "vmm/container/spawn.h"
+
+namespace hull::container {
+namespace {
+
+// What is kept of the VMM's standard error.
+constexpr size_t kMaxLastWords = 4096;
+
+struct Pipe {
+  UniqueFd read;   // non-blocking
+  UniqueFd write;  // blocking
+};
+
+absl::StatusOr<Pipe> MakePipe() {
+  int fds[2];
+  if (pipe2(fds, O_CLOEXEC) != 0) return PosixError("create a pipe");
+  Pipe pipe = {.read = UniqueFd(fds[0]), .write = UniqueFd(fds[1])};
+  if (fcntl(pipe.read.get(), F_SETFL, O_NONBLOCK) != 0) return PosixError("set up a pipe");
+  return pipe;
+}
+
+}  // namespace
+
+VmmProcess::VmmProcess(EventLoop* loop, Handler* handler)
+    : loop_(loop), handler_(handler), buffer_(new char[kMaxAttachFrame]) {}
+
+VmmProcess::~VmmProcess() {
+  if (process_.valid() && !ended_) loop_->RemoveFd(process_watch_);
+  if (report_.valid()) loop_->RemoveFd(report_watch_);
+  if (last_words_.valid()) loop_->RemoveFd(last_words_watch_);
+  if (console_.valid()) loop_->RemoveFd(console_watch_);
+}
+
+absl::Status VmmProcess::Start(const Config& config, const VmmOptions& options) {
+  HULL_ASSIGN_OR_RETURN(const UniqueFd kernel, UniqueFd::Open(options.files.kernel, O_RDONLY));
+  HULL_ASSIGN_OR_RETURN(const UniqueFd initramfs,
+                        UniqueFd::Open(options.files.initramfs, O_RDONLY));
+  HULL_ASSIGN_OR_RETURN(const UniqueFd root, UniqueFd::Open(config.root_image, O_RDONLY));
+  HULL_ASSIGN_OR_RETURN(Pipe report, MakePipe());
+  HULL_ASSIGN_OR_RETURN(
+      report_watch_, loop_->AddFd(report.read.get(), EPOLLIN, [this](uint32_t) { ReadReport(); }));
+  report_ = std::move(report.read);
+  HULL_ASSIGN_OR_RETURN(Pipe last_words, MakePipe());
+  HULL_ASSIGN_OR_RETURN(last_words_watch_, loop_->AddFd(last_words.read.get(), EPOLLIN,
+                                                        [this](uint32_t) { ReadLastWords(); }));
+  last_words_ = std::move(last_words.read);
+
+  SpawnOptions spawn;
+  spawn.program = options.files.vmm;
+  // 0 and 1 are /dev/null; 3 is for --report_fd and 8 for --parent_fd, the others are those of
+  // MachineDescriptors.
+  const UniqueFd self(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
+  if (!self.valid()) return PosixError("watch this process");
+  spawn.fds = {-1,
+               -1,
+               last_words.write.get(),
+               report.write.get(),
+               kernel.get(),
+               initramfs.get(),
+               root.get(),
+               options.connector,
+               self.get()};
+  MachineDescriptors descriptors = {
+      .kernel = 4, .initramfs = 5, .root = 6, .connector = 7, .console = -1};
+  Pipe console;
+  if (config.console) {
+    HULL_ASSIGN_OR_RETURN(console, MakePipe());
+    HULL_ASSIGN_OR_RETURN(console_watch_, loop_->AddFd(console.read.get(), EPOLLIN,
+                                                       [this](uint32_t) { ReadConsole(); }));
+    console_ = std::move(console.read);
+    descriptors.console = static_cast<int>(spawn.fds.size());
+    spawn.fds.push_back(console.write.get());
+  }
+  const std::string spec_path = absl::StrCat(options.run_directory, "/machine.json");
+  HULL_ASSIGN_OR_RETURN(const std::string spec, BuildMachineSpec(config, descriptors));
+  {
+    HULL_ASSIGN_OR_RETURN(const UniqueFd file,
+                          UniqueFd::Open(spec_path, O_WRONLY | O_CREAT | O_EXCL, 0600));
+    HULL_RETURN_IF_ERROR(WriteFull(file.get(), spec));
+  }
+  // 0: the VMM stays this user, who can become no other.
+  uid_t user = 0;
+  if (geteuid() == 0) {
+    HULL_ASSIGN_OR_RETURN(user_, sandbox::ClaimUser(options.users, options.users_lock));
+    user = user_.user;
+  }
+  spawn.new_namespace = true;
+  spawn.argv = {"hull-vmm", absl::StrCat("--spec=", spec_path), "--report_fd=3", "--parent_fd=8",
+                absl::StrCat("--jail_user=", user)};
+  // Neither outlives the other: the VMM is killed with its monitor, and the monitor waits for it.
+  spawn.parent_death_signal = SIGKILL;
+  HULL_ASSIGN_OR_RETURN(pid_, Spawn(spawn));
+  process_.Reset(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)));
+  if (!process_.valid()) return PosixError("watch the VMM's process");
+  HULL_ASSIGN_OR_RETURN(
+      process_watch_, loop_->AddFd(process_.get(), EPOLLIN, [this](uint32_t) { OnProcessEnd(); }));
+  return absl::OkStatus();
+}
+
+void VmmProcess::Kill() {
+  if (pid_ <= 0 || ended_ || killed_) return;
+  killed_ = true;
+  // Not reaped yet, so the number is still this process's.
+  kill(pid_, SIGKILL);
+}
+
+void VmmProcess::Wait() {
+  if (pid_ <= 0 || ended_) return;
+  while (waitpid(pid_, &status_, 0) < 0 && errno == EINTR) {
+  }
+}
+
+absl::Status VmmProcess::PauseConsole(bool paused) {
+  if (!console_.valid() || console_paused_ == paused) return absl::OkStatus();
+  console_paused_ = paused;
+  return loop_->ModifyFd(console_watch_, paused ? 0u : EPOLLIN);
+}
+
+void VmmProcess::OnProcessEnd() {
+  Wait();
+  EndMachine();
+}
+
+// The VMM says with which status it will exit before it does: the machine is over, and what the
+// kernel still has to free concerns nobody. A VMM that dies before that is OnProcessEnd's.
+void VmmProcess::ReadReport() {
+  char text[8];
+  const ssize_t n = read(report_.get(), text, sizeof(text));
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  loop_->RemoveFd(report_watch_);
+  report_.Reset();
+  int status;
+  if (n <= 0 || ended_ ||
+      !absl::SimpleAtoi(absl::string_view(text, static_cast<size_t>(n)), &status)) {
+    return;
+  }
+  status_ = W_EXITCODE(status, 0);
+  EndMachine();
+}
+
+void VmmProcess::EndMachine() {
+  ended_ = true;
+  loop_->RemoveFd(process_watch_);
+  // What it sent is still in the sockets and pipes, and ends there; but its standard error, which
+  // stays open until the process is gone, holds all that will ever come.
+  while (ReadLastWords()) {
+  }
+  handler_->OnMachineEnd();
+}
+
+void VmmProcess::ReadConsole() {
+  if (console_paused_) return;
+  const ssize_t n = read(console_.get(), buffer_.get() + 1, kMaxAttachPayload);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n <= 0) {
+    loop_->RemoveFd(console_watch_);
+    console_.Reset();
+    return handler_->OnConsoleEnd();
+  }
+  buffer_[0] = static_cast<char>(AttachType::kConsole);
+  handler_->OnConsole(absl::string_view(buffer_.get(), static_cast<size_t>(n) + 1));
+}
+
+// Takes a piece of the VMM's standard error; whether there was one.
+bool VmmProcess::ReadLastWords() {
+  if (!last_words_.valid()) return false;
+  const ssize_t n = read(last_words_.get(), buffer_.get(), kMaxAttachPayload);
+  if (n < 0 && errno == EINTR) return true;
+  if (n < 0 && errno == EAGAIN) return false;
+  if (n <= 0) {
+    loop_->RemoveFd(last_words_watch_);
+    last_words_.Reset();
+    return false;
+  }
+  last_words_text_.append(buffer_.get(), static_cast<size_t>(n));
+  if (last_words_text_.size() > kMaxLastWords) {
+    last_words_text_.erase(0, last_words_text_.size() - kMaxLastWords);
+  }
+  return true;
+}
+
+}  // namespace hull::container

@@ -1,0 +1,104 @@
+// One container's hull-vmm as its monitor sees it: started with the files that it needs already
+// open, watched, killed and waited for.
+
+#ifndef VMM_CONTAINER_VMM_PROCESS_H_
+#define VMM_CONTAINER_VMM_PROCESS_H_
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "vmm/base/unique_fd.h"
+#include "vmm/container/config.h"
+#include "vmm/event/event_loop.h"
+#include "vmm/sandbox/user_range.h"
+
+namespace hull::container {
+
+// What the machine is made of.
+struct MachineFiles {
+  std::string vmm;        // the program hull-vmm
+  std::string kernel;     // vmlinux
+  std::string initramfs;  // with the agent as /init
+};
+
+struct VmmOptions {
+  MachineFiles files;
+  // Of which the VMM gets a user of its own, where this process is root.
+  sandbox::UserRange users = sandbox::kDefaultUserRange;
+  std::string users_lock;     // path of the file that says which of them are in use
+  std::string run_directory;  // the container's: machine.json is written there
+  int connector = -1;         // where connections for the guest come from (vmm/sandbox/broker.h)
+};
+
+// Belongs to the loop's thread, as its handler does.
+class VmmProcess {
+ public:
+  class Handler {
+   public:
+    virtual ~Handler() = default;
+    // The machine is over: wait_status() and last_words() are complete. Called once.
+    virtual void OnMachineEnd() = 0;
+    // A piece of the guest's serial console, as a whole attach frame of type kConsole.
+    virtual void OnConsole(absl::string_view frame) = 0;
+    virtual void OnConsoleEnd() = 0;
+  };
+
+  // Both outlive this.
+  VmmProcess(EventLoop* loop, Handler* handler);
+  VmmProcess(const VmmProcess&) = delete;
+  VmmProcess& operator=(const VmmProcess&) = delete;
+  ~VmmProcess();
+
+  // Once. After an error there may be a process all the same: Kill() and Wait().
+  absl::Status Start(const Config& config, const VmmOptions& options);
+
+  pid_t pid() const { return pid_; }  // 0: there never was one
+  bool ended() const { return ended_; }
+  bool killed() const { return killed_; }  // by Kill()
+  // As waitpid(2) has it.
+  int wait_status() const { return status_; }
+  // The end of what it wrote to standard error.
+  const std::string& last_words() const { return last_words_text_; }
+  bool console_open() const { return console_.valid(); }
+
+  void Kill();
+  // Blocks until the process is gone: for a monitor whose loop does not run any more.
+  void Wait();
+  // Pieces of the console come only while it is not paused.
+  absl::Status PauseConsole(bool paused);
+
+ private:
+  void OnProcessEnd();
+  void ReadReport();
+  void ReadConsole();
+  bool ReadLastWords();
+  void EndMachine();
+
+  EventLoop* const loop_;
+  Handler* const handler_;
+  // For whatever is being passed on at the moment; not cleared at the start.
+  const std::unique_ptr<char[]> buffer_;
+  sandbox::ClaimedUser user_;
+  pid_t pid_ = 0;
+  UniqueFd process_;  // pidfd
+  EventLoop::Id process_watch_ = 0;
+  bool ended_ = false;
+  bool killed_ = false;
+  int status_ = 0;
+  UniqueFd report_;
+  EventLoop::Id report_watch_ = 0;
+  UniqueFd last_words_;
+  EventLoop::Id last_words_watch_ = 0;
+  std::string last_words_text_;
+  UniqueFd console_;
+  EventLoop::Id console_watch_ = 0;
+  bool console_paused_ = false;
+};
+
+}  // namespace hull::container
+
+#endif  // VMM_CONTAINER_VMM_PROCESS_H_
