@@ -54,7 +54,7 @@ class StoreTest : public ::testing::Test {
   static LoadOptions Options(const std::string& name = "") {
     LoadOptions options;
     options.unpack_program = unpack_program;
-    options.user_claims = ::testing::TempDir() + "/users.lock";
+    options.user_claims = ::testing::TempDir() + "/not/yet/there/users.lock";
     options.name = name;
     return options;
   }

@@ -236,12 +236,14 @@ absl::StatusOr<sandbox::ClaimedUser> ClaimUser() {
   if (!FLAGS_users.empty()) {
     HULL_ASSIGN_OR_RETURN(range, sandbox::ParseUserRange(FLAGS_users));
   }
-  const std::string directory = FLAGS_user_claims.substr(0, FLAGS_user_claims.rfind('/'));
-  if (FLAGS_user_claims.empty() || FLAGS_user_claims[0] != '/' || directory.empty()) {
+  if (FLAGS_user_claims.empty() || FLAGS_user_claims[0] != '/') {
     return absl::InvalidArgumentError("hull-unpack: --user_claims is no path of a file");
   }
-  if (mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
-    return PosixError(absl::StrCat("create directory \"", directory, "\""));
+  for (size_t end = 1; (end = FLAGS_user_claims.find('/', end)) != std::string::npos; ++end) {
+    const std::string directory = FLAGS_user_claims.substr(0, end);
+    if (mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
+      return PosixError(absl::StrCat("create directory \"", directory, "\""));
+    }
   }
   return sandbox::ClaimUser(range, FLAGS_user_claims);
 }

@@ -176,12 +176,12 @@ absl::StatusOr<container::Outcome> RunContainer(const Installation& installation
   signal(SIGPIPE, SIG_IGN);
   absl::StatusOr<std::optional<container::Outcome>> outcome =
       container::AttachAndWait(std::move(started->socket), {.attach_stdin = flags.interactive});
-  // The monitor ends by itself, the moment after it told the outcome or lost this client.
+  // The monitor goes on for a moment, until the kernel has dissolved the VM.
+  if (outcome.ok() && outcome->has_value()) return **outcome;
   int wait_status = 0;
   while (waitpid(started->monitor, &wait_status, 0) < 0 && errno == EINTR) {
   }
   if (!outcome.ok()) return outcome.status();
-  if (outcome->has_value()) return **outcome;
   store->CollectDead().IgnoreError();  // what can be told is that the monitor died
   return absl::InternalError(DescribeLostMonitor(config, wait_status));
 }

@@ -51,6 +51,8 @@ class ContainerStore {
 
   // Where the container's sockets are.
   virtual std::string RunDirectory(absl::string_view id) const = 0;
+  // Where its configuration and state are.
+  virtual std::string StateDirectory(absl::string_view id) const = 0;
 
   // For the holder of the lock. Takes away the run directory, and for a container that is to be
   // removed (or, if `discard`, any) all the rest.

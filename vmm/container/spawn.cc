@@ -131,6 +131,10 @@ absl::StatusOr<pid_t> Spawn(const SpawnOptions& options) {
   clone_args arguments = {};
   arguments.flags = CLONE_VM | CLONE_VFORK | (birth.has_value() ? birth->clone_flags() : 0);
   arguments.exit_signal = SIGCHLD;
+  if (options.cgroup >= 0) {
+    arguments.flags |= CLONE_INTO_CGROUP;
+    arguments.cgroup = static_cast<unsigned>(options.cgroup);
+  }
   const long result = HullCloneAndWait(
       &arguments, sizeof(arguments),
       [](void* child_of_parent) { ExecuteInChild(*static_cast<Child*>(child_of_parent)); }, &child);

@@ -24,6 +24,8 @@ struct SpawnOptions {
   int parent_death_signal = 0;
   // The child is the first process of a PID namespace of its own (sandbox/jail.h).
   bool new_namespace = false;
+  // The directory of the control group (version 2) that the child is born into; -1: its parent's.
+  int cgroup = -1;
 };
 
 // The child has an empty environment, / as its working directory, no blocked signals and every

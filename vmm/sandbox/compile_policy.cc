@@ -79,6 +79,7 @@ const std::map<std::string, uint64_t>& Constants() {
       HULL_CONSTANT(MADV_NOHUGEPAGE),
       HULL_CONSTANT(MSG_DONTWAIT),
       HULL_CONSTANT(AT_EMPTY_PATH),
+      HULL_CONSTANT(AF_UNIX),
       HULL_CONSTANT(F_GETFL),
       HULL_CONSTANT(F_SETFL),
       HULL_CONSTANT(F_GETFD),

@@ -107,6 +107,8 @@ absl::string_view NameOf(ThreadKind kind) {
       return "block_worker";
     case ThreadKind::kUnpack:
       return "unpack";
+    case ThreadKind::kMonitor:
+      return "monitor";
   }
   return "";
 }
@@ -123,6 +125,8 @@ std::span<const sock_filter> FilterOf(ThreadKind kind) {
       return {kBlockWorkerFilter, kBlockWorkerFilterSize};
     case ThreadKind::kUnpack:
       return {kUnpackFilter, kUnpackFilterSize};
+    case ThreadKind::kMonitor:
+      return {kMonitorFilter, kMonitorFilterSize};
   }
   return {};
 }

@@ -22,6 +22,7 @@ enum class ThreadKind {
   kEventLoop,    // the main thread from then on
   kBlockWorker,  // a disk's thread
   kUnpack,       // hull-unpack, which has one thread and inherits no list
+  kMonitor,      // a container's monitor, likewise
 };
 
 // For messages: "vcpu".

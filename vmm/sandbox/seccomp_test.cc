@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -38,8 +39,9 @@ using ::testing::HasSubstr;
 
 constexpr ThreadKind kVmmKinds[] = {ThreadKind::kSetup, ThreadKind::kVcpu, ThreadKind::kEventLoop,
                                     ThreadKind::kBlockWorker};
-constexpr ThreadKind kKinds[] = {ThreadKind::kSetup, ThreadKind::kVcpu, ThreadKind::kEventLoop,
-                                 ThreadKind::kBlockWorker, ThreadKind::kUnpack};
+constexpr ThreadKind kKinds[] = {ThreadKind::kSetup,     ThreadKind::kVcpu,
+                                 ThreadKind::kEventLoop, ThreadKind::kBlockWorker,
+                                 ThreadKind::kUnpack,    ThreadKind::kMonitor};
 
 // Above every number that a kernel gives a call, and x32's calls, which the same architecture
 // offers.
@@ -159,6 +161,10 @@ TEST(FilterTest, ArgumentsDecide) {
       {ThreadKind::kSetup, SYS_newfstatat, {3, 0, 0, AT_EMPTY_PATH}, true},
       {ThreadKind::kSetup, SYS_newfstatat, {3, 0, 0, 0}, false},
       {ThreadKind::kUnpack, SYS_newfstatat, {3, 0, 0, 0}, false},
+      {ThreadKind::kMonitor, SYS_socketpair, {AF_UNIX, SOCK_STREAM}, true},
+      {ThreadKind::kMonitor, SYS_socketpair, {AF_INET, SOCK_STREAM}, false},
+      {ThreadKind::kMonitor, SYS_kill, {2, SIGKILL}, false},
+      {ThreadKind::kMonitor, SYS_mmap, {0, 4096, PROT_READ, MAP_PRIVATE, 3, 0}, false},
       {ThreadKind::kUnpack, SYS_openat, {3, 0, 0, 0}, false},
       {ThreadKind::kUnpack, SYS_mmap, {0, 4096, PROT_READ, MAP_PRIVATE, 3, 0}, false},
   };
