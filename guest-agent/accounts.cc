@@ -146,4 +146,9 @@ AccountResult ResolveUser(std::string_view user, std::string_view passwd, std::s
   return AccountResult::kOk;
 }
 
+std::string_view FindUserName(std::string_view passwd, uint32_t uid) {
+  const std::optional<PasswdEntry> entry = FindUser(passwd, "", uid);
+  return entry ? entry->name : std::string_view();
+}
+
 }  // namespace hull::agent

@@ -37,6 +37,9 @@ enum class AccountResult {
 AccountResult ResolveUser(std::string_view user, std::string_view passwd, std::string_view group,
                           Identity* identity);
 
+// The name of the first entry of `passwd` with this uid; empty if there is none.
+std::string_view FindUserName(std::string_view passwd, uint32_t uid);
+
 }  // namespace hull::agent
 
 #endif  // GUEST_AGENT_ACCOUNTS_H_

@@ -115,5 +115,13 @@ TEST(AccountsTest, GroupsAreBounded) {
   EXPECT_EQ(ResolveUser("", "root:x:0:0::/:", group, &identity), AccountResult::kTooManyGroups);
 }
 
+TEST(FindUserNameTest, TheFirstEntryWithTheUid) {
+  constexpr std::string_view kText = "root:x:0:0::/:\nbroken\na:x:7:1::/:\nb:x:7:1::/:\n";
+  EXPECT_EQ(FindUserName(kText, 0), "root");
+  EXPECT_EQ(FindUserName(kText, 7), "a");
+  EXPECT_EQ(FindUserName(kText, 8), "");
+  EXPECT_EQ(FindUserName("", 0), "");
+}
+
 }  // namespace
 }  // namespace hull::agent

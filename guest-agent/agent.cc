@@ -5,14 +5,12 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <iterator>
-#include <utility>
 
 namespace hull::agent {
 namespace {
@@ -21,30 +19,15 @@ namespace {
 constexpr int kLastWordsMs = 2000;
 constexpr int kKillMs = 5000;
 
-// What an epoll event is about.
-enum Source : uint64_t {
-  kControl,
-  kSignals,
-  kStdioConnection,
-  kErrorConnection,
-  kOutputPipe,
-  kErrorPipe,
-  kInputPipe,
-};
+// What an event of the poller is about: one of these, or a stream of a process.
+constexpr uint64_t kControl = 0;
+constexpr uint64_t kSignals = 1;
+constexpr uint64_t kFirstStream = 2;
 
 constexpr uint32_t kBroken = EPOLLHUP | EPOLLERR;
 
-// A pipe whose end in the agent does not block. `agent_end` is 0 for the reader, 1 for the writer.
-bool MakePipe(int agent_end, Fd* agent, Fd* child) {
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) return false;
-  *agent = Fd(ends[agent_end]);
-  *child = Fd(ends[1 - agent_end]);
-  return fcntl(agent->get(), F_SETFL, O_NONBLOCK) == 0;
-}
-
-bool Internal(Failure* failure, int error, std::initializer_list<std::string_view> parts) {
-  return Fail(failure, StartFailure::kInternal, error, parts);
+constexpr uint64_t StreamTag(size_t slot) {
+  return kFirstStream + slot * SupervisedProcess::kSources;
 }
 
 }  // namespace
@@ -74,65 +57,44 @@ bool Agent::Initialise() {
   sigemptyset(&child);
   sigaddset(&child, SIGCHLD);
 
-  epoll_ = Fd(epoll_create1(EPOLL_CLOEXEC));
+  const bool polled = poller_.Create();
   signals_ = Fd(signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK));
   control_ = channel_.Connect();
-  if (!epoll_.valid() || !signals_.valid() || !control_.valid() ||
-      !Watch(signals_.get(), kSignals) || !Watch(control_.get(), kControl)) {
+  if (!polled || !signals_.valid() || !control_.valid() || !poller_.Add(signals_.get(), kSignals) ||
+      !poller_.Add(control_.get(), kControl)) {
     log_.Error({"cannot reach the host: ", ErrorText(errno)});
     return false;
   }
   return true;
 }
 
-bool Agent::Watch(int fd, uint64_t source) {
-  epoll_event event = {};
-  event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
-  event.data.u64 = source;
-  return epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0;
-}
-
 void Agent::Loop() {
   while (!done_) {
     epoll_event events[8];
-    const bool busy = output_ready_ || error_ready_ || input_ready_;
-    const int n = epoll_wait(epoll_.get(), events, std::size(events), busy ? 0 : -1);
+    const int n = poller_.Wait(events, std::size(events), AnyBusy() ? 0 : -1);
     if (n < 0 && errno != EINTR) return Fatal({"epoll_wait: ", ErrorText(errno)});
     for (int i = 0; i < n && !done_; ++i) Handle(events[i].data.u64, events[i].events);
-    RunStreams();
-    ReportExit();
+    for (size_t i = 0; i < used_; ++i) {
+      if (processes_[i]) processes_[i]->RunStreams();
+    }
+    // Slots become empty here only: no event above is about a process that is gone.
+    ReportExits();
     FlushControl();
   }
 }
 
-void Agent::Handle(uint64_t source, uint32_t events) {
-  switch (source) {
-    case kControl:
-      OnControl(events);
-      break;
-    case kSignals:
-      OnChildEnded();
-      break;
-    case kStdioConnection:
-      OnStreamConnection(&stdio_, StreamKind::kStdio);
-      if ((events & kBroken) != 0) output_stream_.Stop();
-      output_ready_ = input_ready_ = true;
-      break;
-    case kErrorConnection:
-      OnStreamConnection(&error_, StreamKind::kStandardError);
-      if ((events & kBroken) != 0) error_stream_.Stop();
-      error_ready_ = true;
-      break;
-    case kOutputPipe:
-      output_ready_ = true;
-      break;
-    case kErrorPipe:
-      error_ready_ = true;
-      break;
-    case kInputPipe:
-      input_ready_ = true;
-      break;
-  }
+void Agent::Handle(uint64_t tag, uint32_t events) {
+  if (tag == kControl) return OnControl(events);
+  if (tag == kSignals) return ReapChildren();
+  const size_t slot = (tag - kFirstStream) / SupervisedProcess::kSources;
+  const auto source =
+      static_cast<SupervisedProcess::Source>((tag - kFirstStream) % SupervisedProcess::kSources);
+  std::optional<SupervisedProcess>& process = processes_[slot];
+  Failure failure;
+  if (!process || process->Handle(source, events, &failure)) return;
+  if (slot == 0) return Fatal({failure.message.view()});
+  log_.Error({failure.message.view()});
+  process->StopStreams();
 }
 
 // ---- The control connection ----
@@ -197,12 +159,22 @@ void Agent::OnHostMessage(std::span<const uint8_t> payload) {
       return;
     case HostMessageType::kStartContainer:
       return OnStartContainer();
+    case HostMessageType::kStartProcess:
+      return OnStartProcess();
     case HostMessageType::kSignalProcess:
-      // A process that has ended, or never started, has no pidfd to send to: no harm.
-      if (decoder_.signal_process_id() == process_id_ && running_) {
-        syscall(SYS_pidfd_send_signal, process_.pidfd.get(), decoder_.signal(), nullptr, 0);
+      if (const SupervisedProcess* const process = Find(decoder_.process_id())) {
+        process->Signal(decoder_.signal());
       }
       return;
+    case HostMessageType::kResizeTerminal:
+      if (const SupervisedProcess* const process = Find(decoder_.process_id())) {
+        process->Resize(decoder_.terminal_size());
+      }
+      return;
+    case HostMessageType::kListProcesses:
+      return OnListProcesses();
+    case HostMessageType::kGetStatistics:
+      return OnGetStatistics();
     case HostMessageType::kShutdown:
       log_.Debug({"the host asked for shutdown"});
       done_ = true;
@@ -212,19 +184,18 @@ void Agent::OnHostMessage(std::span<const uint8_t> payload) {
 
 void Agent::Send(const EncodedFrame& frame) {
   const std::span<const uint8_t> bytes = frame.bytes();
-  // A run of the agent sends a handful of frames, far less than fits even if the host reads none.
-  if (bytes.size() > sizeof(out_) - out_size_) {
+  if (bytes.size() > out_.size() - out_size_) {
     log_.Error({"the host does not read"});
     done_ = true;
     return;
   }
-  std::memcpy(out_ + out_size_, bytes.data(), bytes.size());
+  std::memcpy(out_.data() + out_size_, bytes.data(), bytes.size());
   out_size_ += bytes.size();
 }
 
 void Agent::FlushControl() {
   while (control_connected_ && out_size_ != 0) {
-    const ssize_t n = write(control_.get(), out_, out_size_);
+    const ssize_t n = write(control_.get(), out_.data(), out_size_);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) return;
     if (n < 0) {
@@ -234,7 +205,7 @@ void Agent::FlushControl() {
       return;
     }
     out_size_ -= static_cast<size_t>(n);
-    std::memmove(out_, out_ + n, out_size_);
+    std::memmove(out_.data(), out_.data() + n, out_size_);
   }
 }
 
@@ -266,113 +237,139 @@ void Agent::Fatal(std::initializer_list<std::string_view> parts) {
 // ---- The container ----
 
 void Agent::OnStartContainer() {
-  if (process_id_ != 0) return Fatal({"the host sent StartContainer twice"});
-  StartRequest& request = decoder_.start();
-  process_id_ = request.process_id;
+  if (container_started_) return Fatal({"the host sent StartContainer twice"});
+  container_started_ = true;
   Failure failure;
-  if (!StartContainer(&request, &failure)) {
-    log_.Debug({"start failed: ", failure.message.view()});
-    // Nothing will come through them.
-    output_stream_.Stop();
-    error_stream_.Stop();
-    input_stream_.Stop();
-    stdio_ = StreamConnection();
-    error_ = StreamConnection();
-    Send(EncodedFrame::StartFailed(process_id_, failure.kind, failure.message.view()));
+  if (!BringUpLoopback(&failure)) return SendStartFailed(failure);
+  Start(0, nullptr);
+}
+
+void Agent::OnStartProcess() {
+  const uint32_t id = decoder_.start().process_id;
+  if (Find(id) != nullptr) {
+    return Fatal({"the host sent StartProcess with the id of another process, ", Decimal(id)});
+  }
+  Failure failure;
+  const LaunchedProcess* const container = RunningContainer();
+  if (container == nullptr) {
+    Fail(&failure, StartFailure::kInternal, 0, {"the container is not running"});
+    return SendStartFailed(failure);
+  }
+  size_t slot = 1;
+  while (slot < processes_.size() && processes_[slot]) ++slot;
+  if (slot == processes_.size()) {
+    Fail(&failure, StartFailure::kInternal, 0,
+         {"the container runs ", Decimal(kMaxProcesses - 1), " further processes already"});
+    return SendStartFailed(failure);
+  }
+  Start(slot, container);
+}
+
+void Agent::Start(size_t slot, const LaunchedProcess* container) {
+  StartRequest& request = decoder_.start();
+  SupervisedProcess& process = processes_[slot].emplace();
+  if (used_ <= slot) used_ = slot + 1;
+  Failure failure;
+  if (!process.Start(&request, container, channel_, poller_, StreamTag(slot), &failure)) {
+    SendStartFailed(failure);
+    processes_[slot].reset();
     return;
   }
-  running_ = true;
-  log_.Debug({"started ", request.args[0], " as pid ", Decimal(process_.pid)});
-  Send(EncodedFrame::Started(process_id_, static_cast<uint32_t>(process_.pid)));
+  const pid_t pid = process.process().pid;
+  log_.Debug({"started ", request.args[0], " as pid ", Decimal(static_cast<uint32_t>(pid))});
+  Send(EncodedFrame::Started(process.id(), static_cast<uint32_t>(pid)));
 }
 
-bool Agent::StartContainer(StartRequest* request, Failure* failure) {
-  stream_token_ = request->stream_token;
-  ChildStreams child;
-  Fd child_fds[3];
-  // The connections are made while the container is.
-  if (!OpenStreams(*request, &child, child_fds, failure)) return false;
-  return BringUpLoopback(failure) && Launch(request, child, &process_, failure);
+void Agent::SendStartFailed(const Failure& failure) {
+  log_.Debug({"start failed: ", failure.message.view()});
+  Send(
+      EncodedFrame::StartFailed(decoder_.start().process_id, failure.kind, failure.message.view()));
 }
 
-bool Agent::OpenStreams(const StartRequest& request, ChildStreams* child, Fd (&child_fds)[3],
-                        Failure* failure) {
-  stdio_.fd = channel_.Connect();
-  error_.fd = channel_.Connect();
-  if (!stdio_.fd.valid() || !error_.fd.valid() || !Watch(stdio_.fd.get(), kStdioConnection) ||
-      !Watch(error_.fd.get(), kErrorConnection)) {
-    return Internal(failure, errno, {"cannot connect the standard streams to the host"});
+void Agent::OnListProcesses() {
+  ListedProcess entries[kMaxListedProcesses];
+  size_t count = 0;
+  bool complete = true;
+  const LaunchedProcess* const container = RunningContainer();
+  if (container != nullptr) {
+    count = inspection_.ListProcesses(container->pid, decoder_.after_pid(), entries, &complete);
   }
-  Fd output, error, input;
-  if (!MakePipe(0, &output, &child_fds[1]) || !MakePipe(0, &error, &child_fds[2]) ||
-      !Watch(output.get(), kOutputPipe) || !Watch(error.get(), kErrorPipe)) {
-    return Internal(failure, errno, {"cannot make the standard streams"});
-  }
-  output_stream_ = OutputStream(std::move(output), stdio_.fd.get());
-  error_stream_ = OutputStream(std::move(error), error_.fd.get());
-  if (request.attach_stdin) {
-    if (!MakePipe(1, &input, &child_fds[0]) || !Watch(input.get(), kInputPipe)) {
-      return Internal(failure, errno, {"cannot make the standard input"});
-    }
-    input_stream_ = InputStream(stdio_.fd.get(), std::move(input));
-  } else {
-    child_fds[0] = Fd(open("/dev/null", O_RDONLY | O_CLOEXEC));
-    if (!child_fds[0].valid()) return Internal(failure, errno, {"cannot open /dev/null"});
-  }
-  *child = {child_fds[0].get(), child_fds[1].get(), child_fds[2].get()};
-  return true;
+  Send(EncodedFrame::ProcessList(decoder_.request_id(), std::span(entries).first(count), complete));
 }
 
-void Agent::OnStreamConnection(StreamConnection* connection, StreamKind kind) {
-  if (connection->connected || !connection->fd.valid()) return;
-  if (const int error = Channel::ConnectError(connection->fd.get()); error != 0) {
-    return Fatal({"the host did not accept a stream connection: ", ErrorText(error)});
-  }
-  const EncodedFrame hello = EncodedFrame::StreamHello(kind, process_id_, stream_token_);
-  // A new connection has room for it.
-  const ssize_t n = write(connection->fd.get(), hello.bytes().data(), hello.bytes().size());
-  if (n != static_cast<ssize_t>(hello.bytes().size())) {
-    return Fatal({"the host did not take the first frame of a stream connection"});
-  }
-  connection->connected = true;
+void Agent::OnGetStatistics() {
+  Send(EncodedFrame::Statistics(decoder_.request_id(), inspection_.ReadStatistics()));
 }
 
-void Agent::RunStreams() {
-  if (output_ready_) output_ready_ = stdio_.connected && output_stream_.Run() == Turn::kAgain;
-  if (error_ready_) error_ready_ = error_.connected && error_stream_.Run() == Turn::kAgain;
-  if (input_ready_) input_ready_ = stdio_.connected && input_stream_.Run() == Turn::kAgain;
+SupervisedProcess* Agent::Find(uint32_t id) {
+  for (size_t i = 0; i < used_; ++i) {
+    if (processes_[i] && processes_[i]->id() == id) return &*processes_[i];
+  }
+  return nullptr;
 }
 
-void Agent::OnChildEnded() {
+const LaunchedProcess* Agent::RunningContainer() const {
+  return processes_[0] && processes_[0]->running() ? &processes_[0]->process() : nullptr;
+}
+
+bool Agent::AnyBusy() const {
+  for (size_t i = 0; i < used_; ++i) {
+    if (processes_[i] && processes_[i]->busy()) return true;
+  }
+  return false;
+}
+
+void Agent::ReapChildren() {
   signalfd_siginfo ignored;
   while (read(signals_.get(), &ignored, sizeof(ignored)) > 0) {
   }
   int status = 0;
   for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
-    if (!running_ || pid != process_.pid) continue;
-    running_ = false;
-    exit_pending_ = true;
-    wait_status_ = status;
-    input_stream_.Stop();
-    // It was PID 1 of its namespace: every other process that could hold a pipe is gone too, so
-    // both pipes are at their end once they are empty.
-    output_ready_ = error_ready_ = true;
+    for (size_t i = 0; i < used_; ++i) {
+      std::optional<SupervisedProcess>& process = processes_[i];
+      if (!process || !process->running() || process->process().pid != pid) continue;
+      // The first was PID 1 of its namespace: every other process that could hold a pipe is gone
+      // too, so its pipes are at their end once they are empty.
+      process->OnExit(status, /*alone=*/i == 0);
+    }
   }
 }
 
-void Agent::ReportExit() {
-  if (!exit_pending_ || !output_stream_.done() || !error_stream_.done()) return;
-  exit_pending_ = false;
+void Agent::ReportExits() {
+  const bool container_ended = processes_[0] && processes_[0]->exited();
+  bool others = false;
+  for (size_t i = 1; i < used_; ++i) {
+    std::optional<SupervisedProcess>& process = processes_[i];
+    if (!process || !process->exited()) {
+      others = others || process.has_value();
+      continue;
+    }
+    // A reader that does not read must not keep the container from ending.
+    if (container_ended) process->StopStreams();
+    if (!process->output_done()) {
+      others = true;
+      continue;
+    }
+    Send(EncodedFrame::Exited(process->id(), process->wait_status()));
+    process.reset();
+  }
+  if (!container_ended || others || end_reported_ || !processes_[0]->output_done()) return;
+  // It stays in its slot: it keeps the mounts, which are not worth taking down.
+  end_reported_ = true;
   log_.Debug({"the container's process ended, wait status ",
-              Decimal(static_cast<uint32_t>(wait_status_))});
-  Send(EncodedFrame::Exited(process_id_, wait_status_));
+              Decimal(static_cast<uint32_t>(processes_[0]->wait_status()))});
+  Send(EncodedFrame::Exited(processes_[0]->id(), processes_[0]->wait_status()));
 }
 
 void Agent::KillContainer() {
-  if (!running_) return;
-  syscall(SYS_pidfd_send_signal, process_.pidfd.get(), SIGKILL, nullptr, 0);
-  pollfd ended = {process_.pidfd.get(), POLLIN, 0};
-  if (poll(&ended, 1, kKillMs) <= 0) log_.Error({"the container does not end"});
+  if (RunningContainer() == nullptr) return;
+  processes_[0]->Signal(SIGKILL);
+  // It ends only after those in its pid namespace that are this process's to reap.
+  pollfd child_ended = {signals_.get(), POLLIN, 0};
+  while (RunningContainer() != nullptr) {
+    if (poll(&child_ended, 1, kKillMs) <= 0) return log_.Error({"the container does not end"});
+    ReapChildren();
+  }
 }
 
 }  // namespace hull::agent

@@ -6,25 +6,34 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
 #include <span>
 #include <string_view>
 
 #include "guest-agent/channel.h"
 #include "guest-agent/failure.h"
 #include "guest-agent/fd.h"
+#include "guest-agent/inspection.h"
 #include "guest-agent/kernel_log.h"
-#include "guest-agent/launch.h"
 #include "guest-agent/messages.h"
+#include "guest-agent/poller.h"
 #include "guest-agent/protocol/framing.h"
-#include "guest-agent/stream.h"
+#include "guest-agent/supervised_process.h"
 
 namespace hull::agent {
+
+// The container's first process, and those that the host adds to it.
+inline constexpr size_t kMaxProcesses = 1 + 64;
 
 // The large part of an agent's state, mostly never touched: to be made static, where it is all zero
 // and takes no space in the program's file.
 struct AgentBuffers {
   uint8_t frame[kMaxHostMessageBytes];
   HostMessageDecoder decoder;
+  // The first is the container's first process.
+  std::optional<SupervisedProcess> processes[kMaxProcesses];
+  // Frames that the host has not taken yet: room for a long answer about each process.
+  uint8_t out[128 * 1024];
 };
 
 // One thread, one epoll loop, no allocation.
@@ -32,23 +41,22 @@ class Agent {
  public:
   // All must outlive the agent.
   Agent(const Channel& channel, const KernelLog& log, AgentBuffers& buffers)
-      : channel_(channel), log_(log), frames_(buffers.frame), decoder_(buffers.decoder) {}
+      : channel_(channel),
+        log_(log),
+        frames_(buffers.frame),
+        decoder_(buffers.decoder),
+        processes_(buffers.processes),
+        out_(buffers.out) {}
 
   // Serves the host, from the first connection until the machine is to be switched off. The
   // container is gone when this returns.
   void Run();
 
  private:
-  // A connection that carries a process's standard output and input, or its standard error.
-  struct StreamConnection {
-    Fd fd;
-    bool connected = false;
-  };
-
   // Before anything else: signals, descriptors 0 to 2, the epoll set.
   bool Initialise();
   void Loop();
-  void Handle(uint64_t source, uint32_t events);
+  void Handle(uint64_t tag, uint32_t events);
 
   void OnControl(uint32_t events);
   void ReadControl();
@@ -60,29 +68,35 @@ class Agent {
   void DrainControl();
 
   void OnStartContainer();
-  bool StartContainer(StartRequest* request, Failure* failure);
-  bool OpenStreams(const StartRequest& request, ChildStreams* child, Fd (&child_fds)[3],
-                   Failure* failure);
+  void OnStartProcess();
+  void OnListProcesses();
+  void OnGetStatistics();
+  // Starts the process of decoder_.start() in a slot that is empty, and tells the host how it went.
+  void Start(size_t slot, const LaunchedProcess* container);
+  void SendStartFailed(const Failure& failure);
 
-  void OnStreamConnection(StreamConnection* connection, StreamKind kind);
-  void RunStreams();
+  // The process with the host's name `id`. Null: there is none.
+  SupervisedProcess* Find(uint32_t id);
+  // Null: it has not started or has ended.
+  const LaunchedProcess* RunningContainer() const;
+
+  bool AnyBusy() const;
   // Reaps every child that ended.
-  void OnChildEnded();
-  // Reports the end of the container's process once all its output is with the host.
-  void ReportExit();
+  void ReapChildren();
+  // Reports the end of each process that has ended once all its output is with the host; that of
+  // the container's first process after all others'.
+  void ReportExits();
   void KillContainer();
 
   // Tells the host and the log, and ends the loop.
   void Fatal(std::initializer_list<std::string_view> parts);
-
-  bool Watch(int fd, uint64_t source);
 
   const Channel& channel_;
   const KernelLog& log_;
   FrameDecoder frames_;
   HostMessageDecoder& decoder_;
 
-  Fd epoll_;
+  Poller poller_;
   Fd signals_;
   bool done_ = false;
   bool last_words_ = false;  // Fatal is on its way to the host
@@ -90,26 +104,15 @@ class Agent {
   Fd control_;
   bool control_connected_ = false;
   bool welcomed_ = false;
-  uint8_t out_[8192];
+
+  const std::span<std::optional<SupervisedProcess>> processes_;
+  size_t used_ = 0;                 // slots from here on are empty
+  bool container_started_ = false;  // or could not be
+  bool end_reported_ = false;       // of the container's first process
+  Inspection inspection_;
+
+  const std::span<uint8_t> out_;
   size_t out_size_ = 0;
-
-  // The container's process: 0 before StartContainer.
-  uint32_t process_id_ = 0;
-  uint64_t stream_token_ = 0;
-  LaunchedProcess process_;
-  bool running_ = false;
-  bool exit_pending_ = false;  // it has ended and the host does not know yet
-  int wait_status_ = 0;
-
-  StreamConnection stdio_;
-  StreamConnection error_;
-  OutputStream output_stream_;
-  OutputStream error_stream_;
-  InputStream input_stream_;
-  // Which streams may be able to move something.
-  bool output_ready_ = false;
-  bool error_ready_ = false;
-  bool input_ready_ = false;
 };
 
 }  // namespace hull::agent

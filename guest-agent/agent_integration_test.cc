@@ -41,6 +41,7 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
+using ::testing::UnorderedElementsAre;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kPatience(30);
@@ -119,9 +120,9 @@ class AgentTest : public ::testing::Test {
     }
     fs::copy_file("/bin/busybox", root / "bin/busybox");
     for (const char* applet :
-         {"sh",       "cat",      "echo",  "sleep", "id",   "grep",   "ls",       "env",
-          "dd",       "wc",       "yes",   "stat",  "kill", "reboot", "poweroff", "hostname",
-          "ifconfig", "readlink", "touch", "ps",    "true", "head",   "mkdir",    "rmdir"}) {
+         {"sh",    "cat", "echo", "sleep", "id",     "grep",     "ls",       "env",      "dd",
+          "wc",    "yes", "stat", "kill",  "reboot", "poweroff", "hostname", "ifconfig", "readlink",
+          "touch", "ps",  "true", "head",  "mkdir",  "rmdir",    "stty",     "tty",      "tr"}) {
       fs::create_symlink("busybox", root / "bin" / applet);
     }
     WriteText(root / "etc/passwd",
@@ -325,6 +326,144 @@ class AgentTest : public ::testing::Test {
     ASSERT_TRUE(stdio_.valid() && error_.valid());
   }
 
+  // ---- Further processes ----
+
+  // A process of the host's that is not the container's first.
+  struct Further {
+    Fd stdio;
+    Fd error;  // invalid for a terminal
+    std::string out;
+    std::string err;
+  };
+
+  // A request with the first process's surroundings.
+  HostMessage FurtherStart(uint32_t id, std::vector<std::string> args) {
+    HostMessage message;
+    ProcessSpec& process = *message.mutable_start_process()->mutable_process();
+    process = *process_;
+    process.set_process_id(id);
+    process.set_stream_token(kToken + id);
+    process.clear_terminal();
+    process.clear_args();
+    for (std::string& arg : args) process.add_args(std::move(arg));
+    return message;
+  }
+
+  // Sends the request and accepts its streams.
+  Further StartFurther(const HostMessage& message) {
+    SendRaw(Frame(message));
+    const ProcessSpec& process = message.start_process().process();
+    Further further;
+    for (int i = 0; i < (process.has_terminal() ? 1 : 2); ++i) {
+      Hello hello;
+      Fd fd = Accept(&hello);
+      const hull::agent::StreamRole& role =
+          hello.has_stdio() ? hello.stdio() : hello.standard_error();
+      EXPECT_EQ(role.process_id(), process.process_id());
+      EXPECT_EQ(role.token(), process.stream_token());
+      (hello.has_stdio() ? further.stdio : further.error) = std::move(fd);
+    }
+    return further;
+  }
+
+  // Reads its outputs to their end.
+  static void ReadAll(Further* further) {
+    for (auto [fd, to] :
+         {std::pair(&further->stdio, &further->out), std::pair(&further->error, &further->err)}) {
+      while (fd->valid() && WaitFor(fd->get(), POLLIN) && Take(fd->get(), to)) {
+      }
+    }
+  }
+
+  // The next message about process `id` of that kind; what comes before it is kept.
+  std::optional<AgentMessage> Await(AgentMessage::MessageCase which, uint32_t id) {
+    const auto about = [](const AgentMessage& message) -> uint32_t {
+      if (message.has_started()) return message.started().process_id();
+      if (message.has_start_failed()) return message.start_failed().process_id();
+      if (message.has_exited()) return message.exited().process_id();
+      return 0;
+    };
+    for (size_t i = 0;; ++i) {
+      if (i == received_.size()) {
+        std::optional<AgentMessage> message = Receive();
+        if (!message) return std::nullopt;
+        received_.push_back(*std::move(message));
+      }
+      if (received_[i].message_case() != which || about(received_[i]) != id) continue;
+      AgentMessage found = received_[i];
+      received_.erase(received_.begin() + static_cast<std::ptrdiff_t>(i));
+      return found;
+    }
+  }
+
+  // 128 + n for a signal, -1 if it does not end.
+  int AwaitExit(uint32_t id) {
+    const std::optional<AgentMessage> message = Await(AgentMessage::kExited, id);
+    if (!message) return -1;
+    const Exited& exited = message->exited();
+    return exited.status_case() == Exited::kSignal ? 128 + static_cast<int>(exited.signal())
+                                                   : static_cast<int>(exited.exit_code());
+  }
+
+  // All of the container's processes, asked for page by page.
+  void ListProcesses(std::vector<hull::agent::ProcessEntry>* all) {
+    all->clear();
+    for (uint32_t request = 1;; ++request) {
+      HostMessage question;
+      question.mutable_list_processes()->set_request_id(request);
+      question.mutable_list_processes()->set_after_pid(all->empty() ? 0 : all->back().pid());
+      SendRaw(Frame(question));
+      std::optional<AgentMessage> answer;
+      while ((answer = Receive()) && !answer->has_process_list()) {
+      }
+      ASSERT_TRUE(answer);
+      EXPECT_EQ(answer->process_list().request_id(), request);
+      for (const auto& entry : answer->process_list().processes()) {
+        EXPECT_TRUE(all->empty() || entry.pid() > all->back().pid());
+        all->push_back(entry);
+      }
+      if (answer->process_list().complete()) return;
+      ASSERT_GT(answer->process_list().processes_size(), 0);
+    }
+  }
+
+  // Starts a container that waits to be killed.
+  void StartIdle() {
+    SetShell("sleep 1000 & echo ready; wait");
+    Start();
+    char bytes[6];
+    ASSERT_EQ(recv(stdio_.get(), bytes, 6, MSG_WAITALL), 6);
+  }
+
+  // ---- Terminals ----
+
+  void SetTerminal(uint32_t rows, uint32_t columns) {
+    process_->mutable_terminal()->set_rows(rows);
+    process_->mutable_terminal()->set_columns(columns);
+    process_->set_attach_stdin(true);
+  }
+
+  void StartWithTerminal() {
+    AcceptControl();
+    SendRaw(Frame(Welcome()) + Frame(start_));
+    Hello hello;
+    stdio_ = Accept(&hello);
+    ASSERT_TRUE(stdio_.valid() && hello.has_stdio());
+  }
+
+  // Reads what a terminal shows up to and with `text`.
+  static std::string ReadUntil(int fd, std::string_view text) {
+    std::string shown;
+    char byte;
+    while (!shown.ends_with(text) && WaitFor(fd, POLLIN) && read(fd, &byte, 1) == 1) shown += byte;
+    return shown;
+  }
+
+  void Type(const std::string& bytes) {
+    ASSERT_EQ(send(stdio_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(bytes.size()));
+  }
+
   void SetCommand(std::vector<std::string> args) {
     process_->clear_args();
     for (std::string& arg : args) process_->add_args(std::move(arg));
@@ -409,6 +548,7 @@ class AgentTest : public ::testing::Test {
   FrameDecoder control_decoder_{control_buffer_};
   Fd stdio_;
   Fd error_;
+  std::vector<AgentMessage> received_;
   HostMessage start_;
   ContainerSpec* container_ = nullptr;
   ProcessSpec* process_ = nullptr;
@@ -689,6 +829,310 @@ TEST_F(AgentTest, TheWritableLayerIsBounded) {
   EXPECT_EQ(Run().out, "No space left on device\n");
 }
 
+// ---- Further processes ----
+
+TEST_F(AgentTest, AFurtherProcessIsInTheContainer) {
+  StartIdle();
+  Further further = StartFurther(FurtherStart(
+      2, {"sh", "-c",
+          "for n in pid mnt net uts ipc cgroup; do"
+          "  [ $(readlink /proc/1/ns/$n) = $(readlink /proc/self/ns/$n) ] || echo other $n; done;"
+          "hostname; echo here > /new; grep -c ready /proc/1/cmdline; echo err >&2; [ $$ != 1 ]; "
+          "exit 5"}));
+  ReadAll(&further);
+  EXPECT_EQ(further.out, "box\n1\n");
+  EXPECT_EQ(further.err, "err\n");
+  EXPECT_GT(Await(AgentMessage::kStarted, 2)->started().pid(), 0u);
+  EXPECT_EQ(AwaitExit(2), 5);
+  // The number may be used again, and what the first wrote is there.
+  Further again = StartFurther(FurtherStart(2, {"cat", "/new"}));
+  ReadAll(&again);
+  EXPECT_EQ(again.out, "here\n");
+  EXPECT_EQ(AwaitExit(2), 0);
+}
+
+TEST_F(AgentTest, AFurtherProcessHasItsOwnSurroundings) {
+  StartIdle();
+  HostMessage message = FurtherStart(
+      2, {"sh", "-c",
+          "pwd; umask; echo $A $HOME; id; ulimit -Sn; cat; grep -E '^(CapEff|Sig(Blk|Ign))'"
+          " /proc/self/status | tr '\\n\\t' '  '"});
+  ProcessSpec& process = *message.mutable_start_process()->mutable_process();
+  process.set_user("alice");
+  process.set_working_directory("/etc");
+  process.set_umask(027);
+  process.set_attach_stdin(true);
+  process.add_environment("A=1 2");
+  Rlimit& limit = *process.add_rlimits();
+  limit.set_resource(RLIMIT_NOFILE);
+  limit.set_soft(100);
+  limit.set_hard(200);
+  Further further = StartFurther(message);
+  ASSERT_EQ(send(further.stdio.get(), "typed\n", 6, MSG_NOSIGNAL), 6);
+  shutdown(further.stdio.get(), SHUT_WR);
+  ReadAll(&further);
+  EXPECT_EQ(further.err, "");
+  EXPECT_THAT(further.out,
+              StartsWith("/etc\n0027\n1 2 /home/alice\nuid=1000(alice) gid=1001(alice) "
+                         "groups=10(wheel),1001(alice)\n100\ntyped\nSigBlk: 0000000000000000 "));
+  EXPECT_THAT(further.out, HasSubstr("CapEff: 0000000000000000 "));
+  EXPECT_EQ(AwaitExit(2), 0);
+}
+
+TEST_F(AgentTest, AFurtherProcessThatCannotStartIsExplained) {
+  StartIdle();
+  const auto failure = [this](HostMessage message) {
+    SendRaw(Frame(message));
+    const std::optional<AgentMessage> failed = Await(AgentMessage::kStartFailed, 2);
+    return failed ? failed->start_failed() : StartFailed();
+  };
+  EXPECT_EQ(failure(FurtherStart(2, {"foo"})).kind(), StartFailed::NOT_FOUND);
+  EXPECT_EQ(failure(FurtherStart(2, {"not-executable"})).kind(), StartFailed::NOT_EXECUTABLE);
+  HostMessage message = FurtherStart(2, {"true"});
+  message.mutable_start_process()->mutable_process()->set_user("bob");
+  EXPECT_EQ(failure(message).message(),
+            "unable to find user bob: no matching entries in passwd file");
+  message = FurtherStart(2, {"true"});
+  message.mutable_start_process()->mutable_process()->set_working_directory("/missing");
+  EXPECT_EQ(failure(message).message(),
+            "cannot change to directory /missing: No such file or directory");
+}
+
+TEST_F(AgentTest, ManyFurtherProcessesAtOnceAndNoMore) {
+  StartIdle();
+  std::map<uint32_t, Further> all;
+  for (uint32_t id = 2; id < 2 + 64; ++id) {
+    HostMessage message = FurtherStart(
+        id, {"sh", "-c", "cat; echo " + std::to_string(id) + "; exit " + std::to_string(id)});
+    message.mutable_start_process()->mutable_process()->set_attach_stdin(true);
+    all[id] = StartFurther(message);
+    ASSERT_TRUE(Await(AgentMessage::kStarted, id));
+  }
+  SendRaw(Frame(FurtherStart(1000, {"true"})));
+  EXPECT_EQ(Await(AgentMessage::kStartFailed, 1000)->start_failed().message(),
+            "the container runs 64 further processes already");
+  for (auto& [id, further] : all) shutdown(further.stdio.get(), SHUT_WR);
+  for (auto& [id, further] : all) {
+    ReadAll(&further);
+    EXPECT_EQ(further.out, std::to_string(id) + "\n");
+    EXPECT_EQ(AwaitExit(id), static_cast<int>(id));
+  }
+}
+
+TEST_F(AgentTest, AFurtherProcessEndsWithTheContainer) {
+  StartIdle();
+  Further further = StartFurther(FurtherStart(2, {"sh", "-c", "echo x; sleep 1000; echo y"}));
+  Further unread = StartFurther(FurtherStart(3, {"yes"}));
+  ASSERT_TRUE(Await(AgentMessage::kStarted, 3));
+  EXPECT_EQ(ReadUntil(further.stdio.get(), "\n"), "x\n");
+  SendRaw(Frame(Signal(SIGKILL)));
+  ReadAll(&further);
+  EXPECT_EQ(further.out, "");
+  std::vector<uint32_t> ended;
+  while (ended.empty() || ended.back() != 1) {
+    const std::optional<AgentMessage> message = Receive();
+    ASSERT_TRUE(message);
+    if (!message->has_exited()) continue;
+    ended.push_back(message->exited().process_id());
+    EXPECT_EQ(message->exited().signal(), static_cast<uint32_t>(SIGKILL));
+  }
+  EXPECT_THAT(ended, UnorderedElementsAre(2, 3, 1)) << "the container's own comes last";
+  SendRaw(Frame(FurtherStart(9, {"true"})));
+  EXPECT_EQ(Await(AgentMessage::kStartFailed, 9)->start_failed().message(),
+            "the container is not running");
+}
+
+TEST_F(AgentTest, ADescendantThatKeepsTheOutputDoesNotDelayTheEndOfAFurtherProcess) {
+  StartIdle();
+  Further further =
+      StartFurther(FurtherStart(2, {"sh", "-c", "yes out & sleep 1000 & echo hi >&2; exit 4"}));
+  ReadAll(&further);
+  EXPECT_EQ(further.err, "hi\n");
+  EXPECT_EQ(AwaitExit(2), 4);
+}
+
+TEST_F(AgentTest, SignalsReachAFurtherProcess) {
+  StartIdle();
+  Further further = StartFurther(FurtherStart(2, {"sleep", "1000"}));
+  HostMessage message = Signal(SIGTERM);
+  message.mutable_signal_process()->set_process_id(2);
+  SendRaw(Frame(message));
+  EXPECT_EQ(AwaitExit(2), 128 + SIGTERM);
+}
+
+TEST_F(AgentTest, DiscardedOutputHasNoConnection) {
+  StartIdle();
+  HostMessage message = FurtherStart(2, {"sh", "-c", "readlink /proc/self/fd/1 > /told; exit 3"});
+  message.mutable_start_process()->mutable_process()->set_discard_output(true);
+  SendRaw(Frame(message));
+  EXPECT_EQ(AwaitExit(2), 3);
+  message = FurtherStart(3, {"sh", "-c", "tty > /told; dd if=/dev/zero bs=1k count=99; stty size"});
+  message.mutable_start_process()->mutable_process()->set_discard_output(true);
+  message.mutable_start_process()->mutable_process()->mutable_terminal();
+  SendRaw(Frame(message));
+  EXPECT_EQ(AwaitExit(3), 0);
+  Further further = StartFurther(FurtherStart(4, {"cat", "/told"}));
+  ReadAll(&further);
+  EXPECT_EQ(further.out, "/dev/pts/0\n");
+}
+
+TEST_F(AgentTest, ShutdownEndsFurtherProcessesToo) {
+  StartIdle();
+  Further further = StartFurther(FurtherStart(2, {"sleep", "1000"}));
+  ASSERT_TRUE(Await(AgentMessage::kStarted, 2));
+  HostMessage message;
+  message.mutable_shutdown();
+  SendRaw(Frame(message));
+  EXPECT_EQ(WaitForAgent(), 128 + SIGINT);
+}
+
+// ---- Terminals ----
+
+TEST_F(AgentTest, ATerminalIsTheProcesssOwn) {
+  SetTerminal(33, 111);
+  process_->set_user("alice");
+  SetShell(
+      "stty size; tty; [ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo all; echo err >&2;"
+      "stat -c '%U %g %a' /dev/pts/0; echo console > /dev/console; echo own > /dev/tty; exit 6");
+  StartWithTerminal();
+  const std::string shown = ReadUntil(stdio_.get(), "own\r\n");
+  EXPECT_EQ(shown, "33 111\r\n/dev/pts/0\r\nall\r\nerr\r\nalice 5 620\r\nconsole\r\nown\r\n");
+  EXPECT_EQ(AwaitExit(1), 6);
+  std::string rest;
+  EXPECT_FALSE(Take(stdio_.get(), &rest)) << "it ends with its process";
+}
+
+TEST_F(AgentTest, WhatIsTypedReachesTheTerminal) {
+  SetTerminal(24, 80);
+  SetShell("stty -echo; echo ready; read line; echo got $line; cat; echo over");
+  StartWithTerminal();
+  EXPECT_EQ(ReadUntil(stdio_.get(), "ready\r\n"), "ready\r\n");
+  Type("a line\r");
+  EXPECT_EQ(ReadUntil(stdio_.get(), "\n"), "got a line\r\n");
+  Type("\x04");  // Ctrl-D
+  EXPECT_EQ(ReadUntil(stdio_.get(), "\n"), "over\r\n");
+  EXPECT_EQ(AwaitExit(1), 0);
+}
+
+TEST_F(AgentTest, ControlCIsASignal) {
+  SetTerminal(24, 80);
+  SetShell(
+      "stty -echo; trap 'echo interrupted; exit 9' INT; echo ready; while :; do sleep 0.01; done");
+  StartWithTerminal();
+  ReadUntil(stdio_.get(), "ready\r\n");
+  Type("\x03");
+  EXPECT_EQ(ReadUntil(stdio_.get(), "interrupted\r\n"), "interrupted\r\n");
+  EXPECT_EQ(AwaitExit(1), 9);
+}
+
+TEST_F(AgentTest, AResizeIsASignalAndANewSize) {
+  SetTerminal(24, 80);
+  SetShell("trap 'stty size; exit 0' WINCH; echo ready; while :; do sleep 0.01; done");
+  StartWithTerminal();
+  ReadUntil(stdio_.get(), "ready\r\n");
+  HostMessage message;
+  message.mutable_resize_terminal()->set_process_id(1);
+  message.mutable_resize_terminal()->mutable_size()->set_rows(50);
+  message.mutable_resize_terminal()->mutable_size()->set_columns(132);
+  SendRaw(Frame(message));
+  EXPECT_EQ(ReadUntil(stdio_.get(), "\n"), "50 132\r\n");
+  EXPECT_EQ(AwaitExit(1), 0);
+}
+
+TEST_F(AgentTest, AllThatATerminalShowedIsPassedOnBeforeTheEnd) {
+  SetTerminal(24, 80);
+  SetShell("i=0; while [ $i -lt 20000 ]; do echo $i; i=$((i+1)); done");
+  StartWithTerminal();
+  const std::string shown = ReadUntil(stdio_.get(), "19999\r\n");
+  EXPECT_EQ(std::ranges::count(shown, '\n'), 20000);
+  EXPECT_EQ(AwaitExit(1), 0);
+}
+
+TEST_F(AgentTest, AHostThatClosesHangsTheTerminalUp) {
+  StartIdle();
+  HostMessage message =
+      FurtherStart(2, {"sh", "-c", "trap 'exit 8' HUP; echo ready; while :; do sleep 0.01; done"});
+  ProcessSpec& process = *message.mutable_start_process()->mutable_process();
+  process.mutable_terminal()->set_rows(24);
+  process.set_attach_stdin(true);
+  Further further = StartFurther(message);
+  ReadUntil(further.stdio.get(), "ready\r\n");
+  further.stdio.Reset();
+  EXPECT_EQ(AwaitExit(2), 8);
+}
+
+TEST_F(AgentTest, AFurtherProcessMayHaveATerminalOfItsOwn) {
+  SetTerminal(24, 80);
+  SetShell("echo ready; while :; do sleep 1000; done");
+  StartWithTerminal();
+  ReadUntil(stdio_.get(), "ready\r\n");
+  HostMessage message = FurtherStart(
+      2, {"sh", "-c", "stty size; tty; (sleep 1000 &) ; (while :; do echo more; done &); exit 5"});
+  message.mutable_start_process()->mutable_process()->mutable_terminal()->set_rows(7);
+  message.mutable_start_process()->mutable_process()->mutable_terminal()->set_columns(9);
+  Further further = StartFurther(message);
+  ReadAll(&further);
+  EXPECT_EQ(AwaitExit(2), 5) << "whoever else has its terminal";
+  EXPECT_THAT(further.out, StartsWith("7 9\r\n/dev/pts/1\r\n"));
+}
+
+// ---- What the host asks ----
+
+TEST_F(AgentTest, ListsTheContainersProcesses) {
+  StartIdle();
+  Further further = StartFurther(FurtherStart(
+      2,
+      {"sh", "-c", "i=0; while [ $i -lt 30 ]; do sleep 1000 & i=$((i+1)); done; echo ready; cat"}));
+  ReadUntil(further.stdio.get(), "ready\n");
+  HostMessage message = FurtherStart(3, {"sh", "-c", "echo ready; cat 'x y' - \"$0\"", "\n)"});
+  message.mutable_start_process()->mutable_process()->set_user("alice");
+  message.mutable_start_process()->mutable_process()->mutable_terminal();
+  Further alice = StartFurther(message);
+  ReadUntil(alice.stdio.get(), "ready\r\n");
+
+  // A process that was only just forked still has its parent's arguments.
+  const auto sleeps = [](const std::vector<hull::agent::ProcessEntry>& entries) {
+    return std::ranges::count(entries, "sleep 1000", &hull::agent::ProcessEntry::command);
+  };
+  std::vector<hull::agent::ProcessEntry> all;
+  for (const Clock::time_point end = Clock::now() + kPatience;
+       sleeps(all) != 31 && Clock::now() < end;) {
+    ListProcesses(&all);
+  }
+  EXPECT_EQ(sleeps(all), 31);
+  EXPECT_EQ(all[0].pid(), 1u);
+  EXPECT_EQ(all[0].parent_pid(), 0u);
+  EXPECT_THAT(all[0].command(), StartsWith("sh -c sleep 1000 & echo ready"));
+  EXPECT_EQ(all[0].user(), "root");
+  EXPECT_EQ(all[0].state(), static_cast<uint32_t>('S'));
+  EXPECT_EQ(all[1].parent_pid(), 1u);
+  const auto own = std::ranges::find(all, 1000u, &hull::agent::ProcessEntry::uid);
+  ASSERT_NE(own, all.end());
+  EXPECT_EQ(own->user(), "alice");
+  EXPECT_EQ(own->parent_pid(), 0u);
+  EXPECT_NE(own->terminal(), 0u);
+}
+
+TEST_F(AgentTest, Statistics) {
+  StartIdle();
+  HostMessage question;
+  question.mutable_get_statistics()->set_request_id(7);
+  SendRaw(Frame(question));
+  std::optional<AgentMessage> answer;
+  while ((answer = Receive()) && !answer->has_statistics()) {
+  }
+  ASSERT_TRUE(answer);
+  const auto& statistics = answer->statistics();
+  EXPECT_EQ(statistics.request_id(), 7u);
+  EXPECT_GT(statistics.memory_total_bytes(), statistics.memory_available_bytes());
+  EXPECT_GT(statistics.memory_available_bytes(), 0u);
+  EXPECT_GE(statistics.cpus(), 1u);
+  EXPECT_GT(statistics.cpu_busy_ms(), 0u);
+  EXPECT_GT(statistics.uptime_ms(), 0u);
+  EXPECT_EQ(statistics.processes(), 2u) << "a shell and its sleep";
+  EXPECT_EQ(statistics.threads(), 2u);
+}
+
 // ---- A host that misbehaves or goes away ----
 
 TEST_F(AgentTest, AnotherVersionIsRefused) {
@@ -715,6 +1159,12 @@ TEST_P(ViolationTest, IsNamedAndEndsTheMachine) {
     EXPECT_TRUE(Receive()->has_started());
     SendRaw(Frame(start_));
   }
+  if (what == "id of another process") {
+    SendRaw(Frame(Welcome()) + Frame(start_));
+    AcceptStreams();
+    EXPECT_TRUE(Receive()->has_started());
+    SendRaw(Frame(FurtherStart(1, {"true"})));
+  }
   const std::optional<AgentMessage> message = Receive();
   ASSERT_TRUE(message && message->has_fatal());
   EXPECT_THAT(message->fatal().message(), HasSubstr(what));
@@ -724,7 +1174,8 @@ TEST_P(ViolationTest, IsNamedAndEndsTheMachine) {
 
 INSTANTIATE_TEST_SUITE_P(AgentTest, ViolationTest,
                          ::testing::Values("did not begin with Welcome", "longer than",
-                                           "does not decode", "StartContainer twice"));
+                                           "does not decode", "StartContainer twice",
+                                           "id of another process"));
 
 TEST_F(AgentTest, ShutdownEndsARunningContainer) {
   SetCommand({"sleep", "1000"});

@@ -26,12 +26,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     case hull::agent::HostMessageType::kSignalProcess:
       Require(decoder->signal() >= 1 && decoder->signal() <= 64);
       break;
-    case hull::agent::HostMessageType::kStartContainer: {
+    case hull::agent::HostMessageType::kStartContainer:
+    case hull::agent::HostMessageType::kStartProcess: {
       const hull::agent::StartRequest& start = decoder->start();
       Require(start.arg_count >= 1 && start.args[start.arg_count] == nullptr);
       Require(start.environment[start.environment_count] == nullptr);
       // Reads every byte, so that AddressSanitizer sees an end that is missing.
-      size_t total = std::strlen(start.root.device) + std::strlen(start.root.filesystem_type);
+      size_t total = 0;
+      for (const char* name : {start.root.device, start.root.filesystem_type}) {
+        if (name != nullptr) total += std::strlen(name);
+      }
       for (size_t i = 0; i < start.arg_count; ++i) total += std::strlen(start.args[i]);
       for (size_t i = 0; i < start.environment_count; ++i) {
         total += std::strlen(start.environment[i]);

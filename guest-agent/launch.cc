@@ -4,8 +4,10 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,6 +17,7 @@
 #include "guest-agent/command.h"
 #include "guest-agent/container_root.h"
 #include "guest-agent/credentials.h"
+#include "guest-agent/terminal.h"
 
 namespace hull::agent {
 namespace {
@@ -25,15 +28,17 @@ constexpr unsigned long kPidfdGetMountNamespace = _IO(0xff, 3);
 struct ChildTask {
   StartRequest* request;
   ChildStreams streams;
+  const LaunchedProcess* container;  // null: this is its first process
   Failure* failure;
 };
 
-// Makes them descriptors 0 to 2 and, where they are pipes, `uid`'s own: the process may open them
-// by name, as /dev/stdout.
+// Makes them descriptors 0 to 2 and, where they are pipes or a terminal, `uid`'s own: the process
+// may open them by name, as /dev/stdout.
 bool AttachStreams(const ChildStreams& streams, uint32_t uid, Failure* failure) {
   for (int fd : {streams.in, streams.out, streams.error}) {
     struct stat info;
-    if (uid != 0 && fstat(fd, &info) == 0 && S_ISFIFO(info.st_mode) &&
+    if (uid != 0 && fstat(fd, &info) == 0 &&
+        (S_ISFIFO(info.st_mode) || streams.terminal_socket >= 0) &&
         fchown(fd, uid, static_cast<gid_t>(-1)) != 0) {
       return Fail(failure, StartFailure::kInternal, errno, {"cannot give the streams to the user"});
     }
@@ -56,9 +61,11 @@ void RestoreSignals() {
   sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
-bool EnterWorkingDirectory(const char* path, Failure* failure) {
+// A container's own working directory is made where it is missing, that of a further process is
+// not.
+bool EnterWorkingDirectory(const char* path, bool create, Failure* failure) {
   if (chdir(path) == 0) return true;
-  if (!MakeDirectories(path, StartFailure::kInvalidSpec, failure)) return false;
+  if (create && !MakeDirectories(path, StartFailure::kInvalidSpec, failure)) return false;
   if (chdir(path) == 0) return true;
   return Fail(failure, StartFailure::kInvalidSpec, errno, {"cannot change to directory ", path});
 }
@@ -87,22 +94,42 @@ bool ExplainExec(std::string_view command, const PathText& tried, int error, Fai
   return Fail(failure, StartFailure::kNotExecutable, error, {"exec: \"", tried.view(), "\""});
 }
 
+// The first process makes the container, the others come into it.
+bool EnterContainer(const ChildTask& task) {
+  const StartRequest& request = *task.request;
+  if (task.container != nullptr) {
+    // The root directory becomes the namespace's, which is the container's.
+    if (setns(task.container->pidfd.get(), CLONE_NEWNS) == 0) return true;
+    return Fail(task.failure, StartFailure::kInternal, errno, {"cannot enter the container"});
+  }
+  if (!EnterContainerRoot(request, task.failure)) return false;
+  if (!request.hostname.empty() &&
+      sethostname(request.hostname.data(), request.hostname.size()) != 0) {
+    return Fail(task.failure, StartFailure::kInvalidSpec, errno,
+                {"cannot set the hostname ", request.hostname});
+  }
+  return true;
+}
+
 bool BecomeProcess(const ChildTask& task) {
   StartRequest& request = *task.request;
   Failure* const failure = task.failure;
+  const bool first = task.container == nullptr;
   static Identity identity;
   static AddedVariables added;
   if (setsid() < 0) return Fail(failure, StartFailure::kInternal, errno, {"setsid"});
-  if (!EnterContainerRoot(request, failure)) return false;
-  if (!request.hostname.empty() &&
-      sethostname(request.hostname.data(), request.hostname.size()) != 0) {
-    return Fail(failure, StartFailure::kInvalidSpec, errno,
-                {"cannot set the hostname ", request.hostname});
-  }
-  if (!LookUpUser(request.user, &identity, failure)) return false;
+  if (!EnterContainer(task) || !LookUpUser(request.user, &identity, failure)) return false;
   CompleteEnvironment(&request, identity.home, &added);
-  if (!EnterWorkingDirectory(request.working_directory, failure) ||
-      !AttachStreams(task.streams, identity.uid, failure) || !SetRlimits(request, failure) ||
+  ChildStreams streams = task.streams;
+  Fd terminal;
+  if (request.has_terminal) {
+    if (!OpenTerminal(request.terminal, first, streams.terminal_socket, &terminal, failure)) {
+      return false;
+    }
+    streams.in = streams.out = streams.error = terminal.get();
+  }
+  if (!EnterWorkingDirectory(request.working_directory, first, failure) ||
+      !AttachStreams(streams, identity.uid, failure) || !SetRlimits(request, failure) ||
       !SetCredentials(request, identity, failure)) {
     return false;
   }
@@ -143,24 +170,40 @@ bool BringUpLoopback(Failure* failure) {
   return true;
 }
 
-bool Launch(StartRequest* request, const ChildStreams& streams, LaunchedProcess* process,
-            Failure* failure) {
+bool Launch(StartRequest* request, const ChildStreams& streams, const LaunchedProcess* container,
+            LaunchedProcess* process, Failure* failure) {
+  int flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD;
+  Fd own;
+  if (container == nullptr) {
+    flags |= CLONE_NEWPID | CLONE_NEWNS;
+  } else {
+    // The child shares this memory while it is in reach of the container's processes, and may have
+    // no more rights than they: they must not trace it.
+    own = Fd(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
+    if (!own.valid() || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 ||
+        setns(container->pidfd.get(), CLONE_NEWPID) != 0) {
+      return Fail(failure, StartFailure::kInternal, errno, {"cannot enter the container"});
+    }
+  }
   // As vfork(2): the child borrows this memory, and this process sleeps until it has become another
   // program or is gone. That saves copying the address space, and a failure needs no pipe.
   alignas(16) static char stack[128 * 1024];
-  ChildTask task = {request, streams, failure};
+  ChildTask task = {request, streams, container, failure};
   int pidfd = -1;
-  const pid_t pid = clone(
-      ChildMain, stack + sizeof(stack),
-      CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_NEWPID | CLONE_NEWNS | SIGCHLD, &task, &pidfd);
+  const pid_t pid = clone(ChildMain, stack + sizeof(stack), flags, &task, &pidfd);
+  const int error = errno;
+  // Where children of this process are born, as before. To enter one's own namespace cannot fail.
+  if (container != nullptr) setns(own.get(), CLONE_NEWPID);
   if (pid < 0) {
-    return Fail(failure, StartFailure::kInternal, errno, {"cannot create the container's process"});
+    return Fail(failure, StartFailure::kInternal, error, {"cannot create the process"});
   }
   process->pid = pid;
   process->pidfd = Fd(pidfd);
   if (failure->message.view().empty()) {
     // Close-on-exec, as all that the kernel opens by itself.
-    process->mount_namespace = Fd(ioctl(process->pidfd.get(), kPidfdGetMountNamespace, 0));
+    if (container == nullptr) {
+      process->mount_namespace = Fd(ioctl(process->pidfd.get(), kPidfdGetMountNamespace, 0));
+    }
     return true;
   }
   waitpid(pid, nullptr, 0);

@@ -16,6 +16,13 @@ static_assert(sizeof(hull_agent_StartFailed_message_t::bytes) == kMaxExplanation
 static_assert(sizeof(hull_agent_Fatal_message_t::bytes) == kMaxExplanation);
 static_assert(std::size(hull_agent_ProcessSpec{}.additional_gids) == kMaxAdditionalGids);
 static_assert(std::size(hull_agent_ProcessSpec{}.rlimits) == kMaxRlimits);
+static_assert(sizeof(hull_agent_ProcessEntry_user_t::bytes) ==
+              decltype(ListedProcess::user)::capacity());
+static_assert(sizeof(hull_agent_ProcessEntry_command_t::bytes) ==
+              decltype(ListedProcess::command)::capacity());
+// The list, its request and `complete`, each with a tag and a length, beside the entries.
+static_assert(kMaxListedProcesses * (hull_agent_ProcessEntry_size + 3) + 16 <=
+              kMaxAgentMessageBytes);
 
 // nanopb calls these for the fields whose length only the frame bounds. `*arg` is the decoder.
 struct DecodeCallbacks {
@@ -29,17 +36,12 @@ struct DecodeCallbacks {
     return at;
   }
 
-  static bool Refuse(HostMessageDecoder& self, std::initializer_list<std::string_view> why) {
-    self.explanation_.Assign(why);
-    return false;
-  }
-
   // As ReadAll(), for what becomes a C string.
   static char* ReadString(pb_istream_t* stream, HostMessageDecoder& self, std::string_view what) {
     size_t size = 0;
     char* const at = ReadAll(stream, self, &size);
     if (at != nullptr && std::memchr(at, '\0', size) != nullptr) {
-      Refuse(self, {what, " holds a NUL byte"});
+      self.Refuse({what, " holds a NUL byte"});
       return nullptr;
     }
     return at;
@@ -47,7 +49,7 @@ struct DecodeCallbacks {
 
   static bool Argument(pb_istream_t* stream, const pb_field_t*, void** arg) {
     HostMessageDecoder& self = Self(arg);
-    if (self.start_.arg_count == kMaxArgs) return Refuse(self, {"too many args"});
+    if (self.start_.arg_count == kMaxArgs) return self.Refuse({"too many args"});
     const char* const text = ReadString(stream, self, "an argument");
     if (text == nullptr) return false;
     self.start_.args[self.start_.arg_count++] = text;
@@ -58,7 +60,7 @@ struct DecodeCallbacks {
   static bool Variable(pb_istream_t* stream, const pb_field_t*, void** arg) {
     HostMessageDecoder& self = Self(arg);
     if (self.start_.environment_count == kMaxEnvironment) {
-      return Refuse(self, {"too many environment variables"});
+      return self.Refuse({"too many environment variables"});
     }
     const char* const text = ReadString(stream, self, "an environment variable");
     if (text == nullptr) return false;
@@ -92,7 +94,7 @@ struct DecodeCallbacks {
 
   static bool File(pb_istream_t* stream, const pb_field_t*, void** arg) {
     HostMessageDecoder& self = Self(arg);
-    if (self.start_.file_count == kMaxFiles) return Refuse(self, {"too many files"});
+    if (self.start_.file_count == kMaxFiles) return self.Refuse({"too many files"});
     FileRequest& file = self.start_.files[self.start_.file_count];
     file = {};
     hull_agent_File message = hull_agent_File_init_zero;
@@ -100,9 +102,9 @@ struct DecodeCallbacks {
     message.content = {{.decode = &FileContent}, *arg};
     if (!pb_decode(stream, hull_agent_File_fields, &message)) return false;
     if (file.path == nullptr || file.path[0] != '/') {
-      return Refuse(self, {"a file's path is not absolute"});
+      return self.Refuse({"a file's path is not absolute"});
     }
-    if (message.mode > 07777) return Refuse(self, {"a file's mode is not permission bits"});
+    if (message.mode > 07777) return self.Refuse({"a file's mode is not permission bits"});
     file.mode = message.mode;
     ++self.start_.file_count;
     return true;
@@ -110,15 +112,22 @@ struct DecodeCallbacks {
 
   // Called when nanopb has seen which member of the oneof follows, before it decodes that member.
   static bool Member(pb_istream_t*, const pb_field_t* field, void** arg) {
-    if (field->tag != hull_agent_HostMessage_start_container_tag) return true;
+    hull_agent_ProcessSpec* process = nullptr;
+    if (field->tag == hull_agent_HostMessage_start_container_tag) {
+      auto* const start = static_cast<hull_agent_StartContainer*>(field->pData);
+      start->container.files = {{.decode = &File}, *arg};
+      process = &start->process;
+    } else if (field->tag == hull_agent_HostMessage_start_process_tag) {
+      process = &static_cast<hull_agent_StartProcess*>(field->pData)->process;
+    } else {
+      return true;
+    }
     HostMessageDecoder& self = Self(arg);
     self.start_.Clear();
     self.arena_used_ = 0;
-    auto* const start = static_cast<hull_agent_StartContainer*>(field->pData);
-    start->container.files = {{.decode = &File}, *arg};
-    start->process.args = {{.decode = &Argument}, *arg};
-    start->process.environment = {{.decode = &Variable}, *arg};
-    start->process.working_directory = {{.decode = &WorkingDirectory}, *arg};
+    process->args = {{.decode = &Argument}, *arg};
+    process->environment = {{.decode = &Variable}, *arg};
+    process->working_directory = {{.decode = &WorkingDirectory}, *arg};
     return true;
   }
 };
@@ -132,10 +141,33 @@ char* HostMessageDecoder::Store(const void* bytes, size_t size) {
   return at;
 }
 
-HostMessageType HostMessageDecoder::Invalid(std::initializer_list<std::string_view> why) {
+bool HostMessageDecoder::Refuse(std::initializer_list<std::string_view> why) {
   explanation_.Assign(why);
+  return false;
+}
+
+HostMessageType HostMessageDecoder::Invalid(std::initializer_list<std::string_view> why) {
+  Refuse(why);
   return HostMessageType::kInvalid;
 }
+
+// The bounds of agent.options make names short, so they fit into what the frame left.
+template <typename Bytes>
+const char* HostMessageDecoder::StoreName(const Bytes& bytes) {
+  const char* const text = Store(bytes.bytes, bytes.size);
+  return text != nullptr && std::memchr(text, '\0', bytes.size) == nullptr ? text : nullptr;
+}
+
+namespace {
+
+// False: not a size of a terminal.
+bool ReadTerminalSize(const hull_agent_TerminalSize& from, WindowSize* to) {
+  if (from.rows > UINT16_MAX || from.columns > UINT16_MAX) return false;
+  *to = {static_cast<uint16_t>(from.rows), static_cast<uint16_t>(from.columns)};
+  return true;
+}
+
+}  // namespace
 
 HostMessageType HostMessageDecoder::Decode(std::span<const uint8_t> payload) {
   explanation_.Assign({});
@@ -147,62 +179,94 @@ HostMessageType HostMessageDecoder::Decode(std::span<const uint8_t> payload) {
     return HostMessageType::kInvalid;
   }
 
+  const auto& member = message.message;
   switch (message.which_message) {
     case hull_agent_HostMessage_welcome_tag:
-      version_ = message.message.welcome.version;
+      version_ = member.welcome.version;
       return HostMessageType::kWelcome;
 
+    case hull_agent_HostMessage_start_container_tag:
+      if (!TakeContainer(&member.start_container.container) ||
+          !TakeProcess(&member.start_container.process)) {
+        return HostMessageType::kInvalid;
+      }
+      return HostMessageType::kStartContainer;
+
+    case hull_agent_HostMessage_start_process_tag:
+      if (!TakeProcess(&member.start_process.process)) return HostMessageType::kInvalid;
+      return HostMessageType::kStartProcess;
+
     case hull_agent_HostMessage_signal_process_tag:
-      if (message.message.signal_process.signal < 1 || message.message.signal_process.signal > 64) {
+      if (member.signal_process.signal < 1 || member.signal_process.signal > 64) {
         return Invalid({"no such signal"});
       }
-      signal_process_id_ = message.message.signal_process.process_id;
-      signal_ = static_cast<int>(message.message.signal_process.signal);
+      process_id_ = member.signal_process.process_id;
+      signal_ = static_cast<int>(member.signal_process.signal);
       return HostMessageType::kSignalProcess;
+
+    case hull_agent_HostMessage_resize_terminal_tag:
+      if (!ReadTerminalSize(member.resize_terminal.size, &terminal_size_)) {
+        return Invalid({"no size of a terminal"});
+      }
+      process_id_ = member.resize_terminal.process_id;
+      return HostMessageType::kResizeTerminal;
+
+    case hull_agent_HostMessage_list_processes_tag:
+      request_id_ = member.list_processes.request_id;
+      after_pid_ = member.list_processes.after_pid;
+      return HostMessageType::kListProcesses;
+
+    case hull_agent_HostMessage_get_statistics_tag:
+      request_id_ = member.get_statistics.request_id;
+      return HostMessageType::kGetStatistics;
 
     case hull_agent_HostMessage_shutdown_tag:
       return HostMessageType::kShutdown;
 
-    case hull_agent_HostMessage_start_container_tag:
-      break;  // below
-
     default:
       return HostMessageType::kUnknown;
   }
+}
 
-  const hull_agent_ContainerSpec& container = message.message.start_container.container;
-  const hull_agent_ProcessSpec& process = message.message.start_container.process;
-  // The bounds of agent.options make these short, so they fit into what the frame left.
-  const auto store = [this](const auto& bytes) -> const char* {
-    const char* const text = Store(bytes.bytes, bytes.size);
-    return text != nullptr && std::memchr(text, '\0', bytes.size) == nullptr ? text : nullptr;
-  };
-  const char* const hostname = store(container.hostname);
-  const char* const user = store(process.user);
-  start_.root.device = store(container.root.device);
-  start_.root.filesystem_type = store(container.root.filesystem_type);
-  if (hostname == nullptr || user == nullptr || start_.root.device == nullptr ||
+bool HostMessageDecoder::TakeContainer(const void* container_spec) {
+  const auto& container = *static_cast<const hull_agent_ContainerSpec*>(container_spec);
+  const char* const hostname = StoreName(container.hostname);
+  start_.root.device = StoreName(container.root.device);
+  start_.root.filesystem_type = StoreName(container.root.filesystem_type);
+  if (hostname == nullptr || start_.root.device == nullptr ||
       start_.root.filesystem_type == nullptr) {
-    return Invalid({"a name holds a NUL byte"});
+    return Refuse({"a name holds a NUL byte"});
   }
   if (*start_.root.device == '\0' || *start_.root.filesystem_type == '\0') {
-    return Invalid({"no root device or no filesystem type"});
+    return Refuse({"no root device or no filesystem type"});
   }
   if (container.root.which_writable_layer != hull_agent_RootFilesystem_tmpfs_tag) {
-    return Invalid({"no writable layer of a kind that this agent knows"});
+    return Refuse({"no writable layer of a kind that this agent knows"});
   }
-  if (process.process_id == 0) return Invalid({"process_id is 0"});
-  if (start_.arg_count == 0 || start_.args[0][0] == '\0') return Invalid({"no command"});
-  if (start_.working_directory[0] != '/') return Invalid({"the working directory is not absolute"});
-  if (process.has_umask && process.umask > 0777) return Invalid({"umask is not permission bits"});
-
   start_.hostname = {hostname, container.hostname.size};
-  start_.user = {user, process.user.size};
   start_.root.read_only = container.root.read_only;
   start_.root.tmpfs_bytes = container.root.writable_layer.tmpfs.size_bytes;
+  return true;
+}
+
+bool HostMessageDecoder::TakeProcess(const void* process_spec) {
+  const auto& process = *static_cast<const hull_agent_ProcessSpec*>(process_spec);
+  const char* const user = StoreName(process.user);
+  if (user == nullptr) return Refuse({"a name holds a NUL byte"});
+  if (process.process_id == 0) return Refuse({"process_id is 0"});
+  if (start_.arg_count == 0 || start_.args[0][0] == '\0') return Refuse({"no command"});
+  if (start_.working_directory[0] != '/') return Refuse({"the working directory is not absolute"});
+  if (process.has_umask && process.umask > 0777) return Refuse({"umask is not permission bits"});
+  if (!ReadTerminalSize(process.terminal, &start_.terminal)) {
+    return Refuse({"no size of a terminal"});
+  }
+
+  start_.user = {user, process.user.size};
   start_.process_id = process.process_id;
   start_.stream_token = process.stream_token;
   start_.attach_stdin = process.attach_stdin;
+  start_.discard_output = process.discard_output;
+  start_.has_terminal = process.has_terminal;
   start_.additional_gid_count = process.additional_gids_count;
   std::copy_n(process.additional_gids, process.additional_gids_count, start_.additional_gids);
   if (process.has_umask) start_.umask = process.umask;
@@ -215,7 +279,7 @@ HostMessageType HostMessageDecoder::Decode(std::span<const uint8_t> payload) {
   start_.capabilities = {sets.bounding, sets.effective, sets.permitted, sets.inheritable,
                          sets.ambient};
   start_.no_new_privileges = process.no_new_privileges;
-  return HostMessageType::kStartContainer;
+  return true;
 }
 
 namespace {
@@ -310,6 +374,61 @@ EncodedFrame EncodedFrame::Fatal(std::string_view why) {
   hull_agent_AgentMessage message = hull_agent_AgentMessage_init_zero;
   message.which_message = hull_agent_AgentMessage_fatal_tag;
   SetBytes(&message.message.fatal.message, why);
+  return Encode(hull_agent_AgentMessage_fields, &message);
+}
+
+namespace {
+
+bool EncodeEntries(pb_ostream_t* stream, const pb_field_t* field, void* const* arg) {
+  for (const ListedProcess& from : *static_cast<const std::span<const ListedProcess>*>(*arg)) {
+    hull_agent_ProcessEntry entry = hull_agent_ProcessEntry_init_zero;
+    entry.pid = from.pid;
+    entry.parent_pid = from.parent_pid;
+    entry.uid = from.uid;
+    SetBytes(&entry.user, from.user.view());
+    entry.state = static_cast<uint8_t>(from.state);
+    entry.cpu_time_ms = from.cpu_time_ms;
+    entry.elapsed_ms = from.elapsed_ms;
+    entry.terminal = from.terminal;
+    SetBytes(&entry.command, from.command.view());
+    if (!pb_encode_tag_for_field(stream, field) ||
+        !pb_encode_submessage(stream, hull_agent_ProcessEntry_fields, &entry)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+EncodedFrame EncodedFrame::ProcessList(uint32_t request_id, std::span<const ListedProcess> entries,
+                                       bool complete) {
+  hull_agent_AgentMessage message = hull_agent_AgentMessage_init_zero;
+  message.which_message = hull_agent_AgentMessage_process_list_tag;
+  hull_agent_ProcessList& list = message.message.process_list;
+  list.request_id = request_id;
+  list.processes.funcs.encode = &EncodeEntries;
+  list.processes.arg = &entries;
+  list.complete = complete;
+  return Encode(hull_agent_AgentMessage_fields, &message);
+}
+
+EncodedFrame EncodedFrame::Statistics(uint32_t request_id, const GuestStatistics& statistics) {
+  hull_agent_AgentMessage message = hull_agent_AgentMessage_init_zero;
+  message.which_message = hull_agent_AgentMessage_statistics_tag;
+  message.message.statistics = {.request_id = request_id,
+                                .memory_total_bytes = statistics.memory_total_bytes,
+                                .memory_available_bytes = statistics.memory_available_bytes,
+                                .memory_free_bytes = statistics.memory_free_bytes,
+                                .cpus = statistics.cpus,
+                                .cpu_busy_ms = statistics.cpu_busy_ms,
+                                .processes = statistics.processes,
+                                .threads = statistics.threads,
+                                .block_read_bytes = statistics.block_read_bytes,
+                                .block_written_bytes = statistics.block_written_bytes,
+                                .block_reads = statistics.block_reads,
+                                .block_writes = statistics.block_writes,
+                                .uptime_ms = statistics.uptime_ms};
   return Encode(hull_agent_AgentMessage_fields, &message);
 }
 

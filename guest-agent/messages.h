@@ -26,7 +26,11 @@ enum class HostMessageType {
   kUnknown,  // a message of a newer schema: to be ignored
   kWelcome,
   kStartContainer,
+  kStartProcess,
   kSignalProcess,
+  kResizeTerminal,
+  kListProcesses,
+  kGetStatistics,
   kShutdown,
 };
 
@@ -40,23 +44,42 @@ class HostMessageDecoder {
   std::string_view explanation() const { return explanation_.view(); }
   // After kWelcome.
   uint32_t version() const { return version_; }
-  // After kStartContainer. Until the next kStartContainer is decoded.
+  // After kStartContainer and kStartProcess (which sets nothing that is about the container). Until
+  // the next of these is decoded.
   StartRequest& start() { return start_; }
+  // After kSignalProcess and kResizeTerminal: whom it is for.
+  uint32_t process_id() const { return process_id_; }
   // After kSignalProcess.
-  uint32_t signal_process_id() const { return signal_process_id_; }
   int signal() const { return signal_; }
+  // After kResizeTerminal.
+  WindowSize terminal_size() const { return terminal_size_; }
+  // After kListProcesses and kGetStatistics.
+  uint32_t request_id() const { return request_id_; }
+  // After kListProcesses.
+  uint32_t after_pid() const { return after_pid_; }
 
  private:
   friend struct DecodeCallbacks;
 
+  // Both set explanation().
+  bool Refuse(std::initializer_list<std::string_view> why);  // always false
   HostMessageType Invalid(std::initializer_list<std::string_view> why);
+  // A bytes field of nanopb's as a C string in the arena. Null: it holds a NUL.
+  template <typename Bytes>
+  const char* StoreName(const Bytes& bytes);
+  // Check what nanopb has decoded and put it into start_. False: explanation() says why not.
+  bool TakeContainer(const void* container_spec);
+  bool TakeProcess(const void* process_spec);
   // Copies `size` bytes of a stream into the arena and ends them with NUL. Null: no room.
   char* Store(const void* bytes, size_t size);
 
   StartRequest start_;
   uint32_t version_;
-  uint32_t signal_process_id_;
+  uint32_t process_id_;
   int signal_;
+  WindowSize terminal_size_;
+  uint32_t request_id_;
+  uint32_t after_pid_;
   Explanation explanation_;
   size_t arena_used_;
   // Every string costs two bytes of encoding at least and one byte of NUL here, so a frame always
@@ -68,6 +91,38 @@ enum class StartFailure { kInternal, kNotFound, kNotExecutable, kInvalidSpec };
 
 enum class StreamKind { kStdio, kStandardError };
 
+// ListedProcess of the schema.
+struct ListedProcess {
+  uint32_t pid = 0;
+  uint32_t parent_pid = 0;
+  uint32_t uid = 0;
+  FixedText<32> user;
+  char state = '?';
+  uint64_t cpu_time_ms = 0;
+  uint64_t elapsed_ms = 0;
+  uint32_t terminal = 0;
+  FixedText<256> command;
+};
+
+// Entries in one ProcessList: as many of the longest as a frame holds.
+inline constexpr size_t kMaxListedProcesses = 11;
+
+// Statistics of the schema.
+struct GuestStatistics {
+  uint64_t memory_total_bytes = 0;
+  uint64_t memory_available_bytes = 0;
+  uint64_t memory_free_bytes = 0;
+  uint32_t cpus = 0;
+  uint64_t cpu_busy_ms = 0;
+  uint32_t processes = 0;
+  uint32_t threads = 0;
+  uint64_t block_read_bytes = 0;
+  uint64_t block_written_bytes = 0;
+  uint64_t block_reads = 0;
+  uint64_t block_writes = 0;
+  uint64_t uptime_ms = 0;
+};
+
 // One encoded frame, header included; empty if it did not fit, which the bounds above rule out.
 class EncodedFrame {
  public:
@@ -78,6 +133,10 @@ class EncodedFrame {
   // `wait_status` is what waitpid(2) gave for a process that ended.
   static EncodedFrame Exited(uint32_t process_id, int wait_status);
   static EncodedFrame Fatal(std::string_view why);
+  // `entries` are at most kMaxListedProcesses.
+  static EncodedFrame ProcessList(uint32_t request_id, std::span<const ListedProcess> entries,
+                                  bool complete);
+  static EncodedFrame Statistics(uint32_t request_id, const GuestStatistics& statistics);
 
   std::span<const uint8_t> bytes() const { return {data_, size_}; }
 
@@ -86,7 +145,7 @@ class EncodedFrame {
   // `fields` is a nanopb message descriptor, `message` the structure that it describes.
   static EncodedFrame Encode(const void* fields, const void* message);
 
-  uint8_t data_[kFrameHeaderBytes + 1100];
+  uint8_t data_[kFrameHeaderBytes + kMaxAgentMessageBytes];
   size_t size_ = 0;
 };
 

@@ -156,10 +156,59 @@ TEST_F(HostMessageDecoderTest, DecodesTheSmallMessages) {
   message.mutable_signal_process()->set_process_id(9);
   message.mutable_signal_process()->set_signal(15);
   ASSERT_EQ(Decode(message), HostMessageType::kSignalProcess);
-  EXPECT_EQ(decoder_->signal_process_id(), 9u);
+  EXPECT_EQ(decoder_->process_id(), 9u);
   EXPECT_EQ(decoder_->signal(), 15);
+  message.mutable_resize_terminal()->set_process_id(2);
+  message.mutable_resize_terminal()->mutable_size()->set_rows(65535);
+  message.mutable_resize_terminal()->mutable_size()->set_columns(80);
+  ASSERT_EQ(Decode(message), HostMessageType::kResizeTerminal);
+  EXPECT_EQ(decoder_->process_id(), 2u);
+  EXPECT_EQ(decoder_->terminal_size().rows, 65535);
+  EXPECT_EQ(decoder_->terminal_size().columns, 80);
+  message.mutable_list_processes()->set_request_id(4);
+  message.mutable_list_processes()->set_after_pid(77);
+  ASSERT_EQ(Decode(message), HostMessageType::kListProcesses);
+  EXPECT_EQ(decoder_->request_id(), 4u);
+  EXPECT_EQ(decoder_->after_pid(), 77u);
+  message.mutable_get_statistics()->set_request_id(5);
+  ASSERT_EQ(Decode(message), HostMessageType::kGetStatistics);
+  EXPECT_EQ(decoder_->request_id(), 5u);
   message.mutable_shutdown();
   EXPECT_EQ(Decode(message), HostMessageType::kShutdown);
+}
+
+TEST_F(HostMessageDecoderTest, DecodesAFurtherProcess) {
+  ASSERT_EQ(Decode(MinimalStart()), HostMessageType::kStartContainer);
+  HostMessage message;
+  ProcessSpec& process = *message.mutable_start_process()->mutable_process();
+  process.set_process_id(2);
+  process.add_args("sh");
+  process.add_environment("A=1");
+  process.set_working_directory("/w");
+  process.set_discard_output(true);
+  process.mutable_terminal()->set_rows(24);
+  process.mutable_terminal()->set_columns(80);
+  ASSERT_EQ(Decode(message), HostMessageType::kStartProcess) << decoder_->explanation();
+  const StartRequest& start = decoder_->start();
+  EXPECT_EQ(start.process_id, 2u);
+  EXPECT_THAT(Strings(start.args), ElementsAre("sh"));
+  EXPECT_THAT(Strings(start.environment), ElementsAre("A=1"));
+  EXPECT_STREQ(start.working_directory, "/w");
+  EXPECT_TRUE(start.discard_output);
+  ASSERT_TRUE(start.has_terminal);
+  EXPECT_EQ(start.terminal.rows, 24);
+  EXPECT_EQ(start.terminal.columns, 80);
+
+  process.clear_terminal();
+  process.clear_discard_output();
+  ASSERT_EQ(Decode(message), HostMessageType::kStartProcess);
+  EXPECT_FALSE(start.has_terminal);
+  EXPECT_FALSE(start.discard_output);
+  process.mutable_terminal()->set_columns(65536);
+  EXPECT_EQ(Decode(message), HostMessageType::kInvalid);
+  EXPECT_EQ(decoder_->explanation(), "no size of a terminal");
+  message.mutable_start_process()->clear_process();
+  EXPECT_EQ(Decode(message), HostMessageType::kInvalid);
 }
 
 TEST_F(HostMessageDecoderTest, IgnoresWhatANewerSchemaAdds) {
@@ -233,6 +282,9 @@ TEST_F(HostMessageDecoderTest, RefusesWhatBreaksABound) {
     signal.mutable_signal_process()->set_signal(number);
     EXPECT_EQ(Decode(signal), HostMessageType::kInvalid);
   }
+  HostMessage resize;
+  resize.mutable_resize_terminal()->mutable_size()->set_rows(65536);
+  EXPECT_EQ(Decode(resize), HostMessageType::kInvalid);
 }
 
 TEST_F(HostMessageDecoderTest, TakesTheLargestFrame) {
@@ -321,6 +373,73 @@ TEST(EncodedFrameTest, ExitStatus) {
   EXPECT_EQ(killed.status_case(), Exited::kSignal);
   EXPECT_EQ(killed.signal(), 11u);
   EXPECT_TRUE(killed.core_dumped());
+}
+
+// As long as can be in every field.
+ListedProcess LongestEntry(uint32_t pid) {
+  ListedProcess entry;
+  entry.pid = pid;
+  entry.parent_pid = entry.uid = entry.terminal = UINT32_MAX;
+  entry.user.Assign({std::string(entry.user.capacity(), 'u')});
+  entry.state = '\xff';
+  entry.cpu_time_ms = entry.elapsed_ms = UINT64_MAX;
+  entry.command.Assign({std::string(entry.command.capacity(), 'c')});
+  return entry;
+}
+
+TEST(EncodedFrameTest, TheLongestProcessListFits) {
+  std::vector<ListedProcess> entries;
+  for (size_t i = 0; i < kMaxListedProcesses; ++i) {
+    entries.push_back(LongestEntry(UINT32_MAX - static_cast<uint32_t>(i)));
+  }
+  const ProcessList list =
+      Message(EncodedFrame::ProcessList(UINT32_MAX, entries, true)).process_list();
+  EXPECT_EQ(list.request_id(), UINT32_MAX);
+  EXPECT_TRUE(list.complete());
+  ASSERT_EQ(list.processes_size(), static_cast<int>(kMaxListedProcesses));
+  for (size_t i = 0; i < kMaxListedProcesses; ++i) {
+    const ListedProcess& entry = entries[i];
+    const auto& got = list.processes(static_cast<int>(i));
+    EXPECT_EQ(got.pid(), entry.pid);
+    EXPECT_EQ(got.parent_pid(), entry.parent_pid);
+    EXPECT_EQ(got.uid(), entry.uid);
+    EXPECT_EQ(got.user(), entry.user.view());
+    EXPECT_EQ(got.state(), 0xffu);
+    EXPECT_EQ(got.cpu_time_ms(), entry.cpu_time_ms);
+    EXPECT_EQ(got.elapsed_ms(), entry.elapsed_ms);
+    EXPECT_EQ(got.terminal(), entry.terminal);
+    EXPECT_EQ(got.command(), entry.command.view());
+  }
+  EXPECT_EQ(Message(EncodedFrame::ProcessList(1, {}, false)).process_list().processes_size(), 0);
+}
+
+TEST(EncodedFrameTest, Statistics) {
+  const GuestStatistics all = {.memory_total_bytes = 1,
+                               .memory_available_bytes = 2,
+                               .memory_free_bytes = 3,
+                               .cpus = 4,
+                               .cpu_busy_ms = 5,
+                               .processes = 6,
+                               .threads = 7,
+                               .block_read_bytes = 8,
+                               .block_written_bytes = 9,
+                               .block_reads = 10,
+                               .block_writes = 11,
+                               .uptime_ms = 12};
+  const auto got = Message(EncodedFrame::Statistics(99, all)).statistics();
+  EXPECT_EQ(got.request_id(), 99u);
+  EXPECT_EQ(got.memory_total_bytes(), 1u);
+  EXPECT_EQ(got.memory_available_bytes(), 2u);
+  EXPECT_EQ(got.memory_free_bytes(), 3u);
+  EXPECT_EQ(got.cpus(), 4u);
+  EXPECT_EQ(got.cpu_busy_ms(), 5u);
+  EXPECT_EQ(got.processes(), 6u);
+  EXPECT_EQ(got.threads(), 7u);
+  EXPECT_EQ(got.block_read_bytes(), 8u);
+  EXPECT_EQ(got.block_written_bytes(), 9u);
+  EXPECT_EQ(got.block_reads(), 10u);
+  EXPECT_EQ(got.block_writes(), 11u);
+  EXPECT_EQ(got.uptime_ms(), 12u);
 }
 
 }  // namespace

@@ -46,6 +46,12 @@ struct CapabilitySets {
   uint64_t ambient;
 };
 
+// Each at most 65535, as <asm/termios.h> has them; 0: unknown.
+struct WindowSize {
+  uint16_t rows;
+  uint16_t columns;
+};
+
 // Has no initialisers, so that one in static storage costs neither space in the program's file nor
 // pages that are never used: Clear() it first.
 struct StartRequest {
@@ -57,6 +63,9 @@ struct StartRequest {
   uint32_t process_id;
   uint64_t stream_token;
   bool attach_stdin;
+  bool discard_output;
+  bool has_terminal;
+  WindowSize terminal;
   const char* args[kMaxArgs + 1];  // ends with a null pointer, as execve(2) wants it
   size_t arg_count;
   const char* environment[kMaxEnvironment + kAddedEnvironment + 1];  // likewise
@@ -79,6 +88,9 @@ struct StartRequest {
     process_id = 0;
     stream_token = 0;
     attach_stdin = false;
+    discard_output = false;
+    has_terminal = false;
+    terminal = {};
     args[0] = nullptr;
     arg_count = 0;
     environment[0] = nullptr;

@@ -1,8 +1,10 @@
 #include "guest-agent/stream.h"
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 
@@ -17,13 +19,16 @@ constexpr int kMovesPerTurn = 16;
 
 enum class Moved { kAll, kWait, kEnd, kBroken };
 
-// Moves until nothing more can be moved or the turn is over (kAll).
-Moved Move(int from, int to) {
+// Moves until nothing more can be moved, `*limit` bytes have been, or the turn is over (kAll).
+Moved Move(int from, int to, size_t* limit) {
   for (int i = 0; i < kMovesPerTurn; ++i) {
-    const ssize_t n = splice(from, nullptr, to, nullptr, kChunk, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+    if (*limit == 0) return Moved::kEnd;
+    const ssize_t n = splice(from, nullptr, to, nullptr, std::min(kChunk, *limit),
+                             SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
     if (n == 0) return Moved::kEnd;
     if (n < 0 && errno == EAGAIN) return Moved::kWait;
     if (n < 0 && errno != EINTR) return Moved::kBroken;
+    if (n > 0 && *limit != SIZE_MAX) *limit -= static_cast<size_t>(n);
   }
   return Moved::kAll;
 }
@@ -32,7 +37,7 @@ Moved Move(int from, int to) {
 
 Turn OutputStream::Run() {
   if (done()) return Turn::kDone;
-  switch (Move(pipe_.get(), connection_)) {
+  switch (Move(pipe_.get(), connection_, &limit_)) {
     case Moved::kAll:
       return Turn::kAgain;
     case Moved::kWait:
@@ -47,9 +52,15 @@ Turn OutputStream::Run() {
   return Turn::kDone;
 }
 
+void OutputStream::EndAfterPresent() {
+  int present = 0;
+  if (!done() && ioctl(pipe_.get(), FIONREAD, &present) == 0) limit_ = static_cast<size_t>(present);
+}
+
 Turn InputStream::Run() {
   if (done()) return Turn::kDone;
-  switch (Move(connection_, pipe_.get())) {
+  size_t limit = SIZE_MAX;
+  switch (Move(connection_, pipe_.get(), &limit)) {
     case Moved::kAll:
       return Turn::kAgain;
     case Moved::kWait:

@@ -3,6 +3,8 @@
 #ifndef GUEST_AGENT_STREAM_H_
 #define GUEST_AGENT_STREAM_H_
 
+#include <cstddef>
+#include <cstdint>
 #include <utility>
 
 #include "guest-agent/fd.h"
@@ -29,6 +31,9 @@ class OutputStream {
   // that the writer gets SIGPIPE.
   Turn Run();
 
+  // What is in the pipe now is the last that is passed on, whoever else may write to it.
+  void EndAfterPresent();
+
   // The host is gone.
   void Stop() { pipe_.Reset(); }
 
@@ -37,6 +42,7 @@ class OutputStream {
  private:
   Fd pipe_;
   int connection_ = -1;
+  size_t limit_ = SIZE_MAX;  // of the bytes that are still to be passed on
 };
 
 // Host to process: standard input. As above.

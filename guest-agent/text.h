@@ -42,6 +42,8 @@ class Decimal {
 template <size_t kCapacity>
 class FixedText {
  public:
+  static constexpr size_t capacity() { return kCapacity; }
+
   void Append(std::string_view text) {
     const size_t n = std::min(text.size(), kCapacity - size_);
     truncated_ = truncated_ || n < text.size();

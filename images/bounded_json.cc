@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "vmm/base/status_macros.h"
 
 namespace hull::images {
 namespace {
@@ -13,9 +14,7 @@ absl::Status WrongType(const char* key, absl::string_view expected) {
   return absl::InvalidArgumentError(absl::StrCat("\"", key, "\" is not ", expected));
 }
 
-}  // namespace
-
-absl::StatusOr<nlohmann::json> ParseJsonObject(absl::string_view text, absl::string_view what) {
+absl::StatusOr<nlohmann::json> ParseJson(absl::string_view text, absl::string_view what) {
   if (text.size() > kMaxJsonBytes) {
     return absl::InvalidArgumentError(
         absl::StrCat(what, " is larger than ", kMaxJsonBytes, " bytes"));
@@ -32,8 +31,23 @@ absl::StatusOr<nlohmann::json> ParseJsonObject(absl::string_view text, absl::str
     return absl::InvalidArgumentError(
         absl::StrCat(what, " is nested deeper than ", kMaxDepth, " levels"));
   }
+  return value;
+}
+
+}  // namespace
+
+absl::StatusOr<nlohmann::json> ParseJsonObject(absl::string_view text, absl::string_view what) {
+  HULL_ASSIGN_OR_RETURN(nlohmann::json value, ParseJson(text, what));
   if (!value.is_object()) {
     return absl::InvalidArgumentError(absl::StrCat(what, " is not a JSON object"));
+  }
+  return value;
+}
+
+absl::StatusOr<nlohmann::json> ParseJsonArray(absl::string_view text, absl::string_view what) {
+  HULL_ASSIGN_OR_RETURN(nlohmann::json value, ParseJson(text, what));
+  if (!value.is_array()) {
+    return absl::InvalidArgumentError(absl::StrCat(what, " is not a JSON list"));
   }
   return value;
 }

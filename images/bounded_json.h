@@ -23,6 +23,9 @@ inline constexpr size_t kMaxJsonBytes = size_t{4} << 20;
 // (kInvalidArgument), which never quote it.
 absl::StatusOr<nlohmann::json> ParseJsonObject(absl::string_view text, absl::string_view what);
 
+// The same for a list.
+absl::StatusOr<nlohmann::json> ParseJsonArray(absl::string_view text, absl::string_view what);
+
 // Each of these leaves `*out` as it is when `object` lacks `key` or has null there, and returns
 // kInvalidArgument, naming the key, if it has a value of another type.
 absl::Status ReadString(const nlohmann::json& object, const char* key, std::string* out);

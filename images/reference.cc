@@ -15,6 +15,7 @@ namespace {
 constexpr absl::string_view kDefaultTag = "latest";
 constexpr absl::string_view kLocalDomain = "localhost";
 constexpr absl::string_view kDockerDomain = "docker.io";
+constexpr absl::string_view kOldDockerDomain = "index.docker.io";
 constexpr absl::string_view kDockerLibrary = "library/";
 constexpr size_t kMaxTagBytes = 128;
 
@@ -118,6 +119,7 @@ absl::StatusOr<Reference> ParseReference(absl::string_view text) {
     }
   }
   reference.path = std::string(rest);
+  if (reference.domain == kOldDockerDomain) reference.domain = std::string(kDockerDomain);
   if (reference.domain == kDockerDomain && reference.path.find('/') == std::string::npos) {
     reference.path.insert(0, kDockerLibrary.data(), kDockerLibrary.size());
   }
@@ -135,15 +137,18 @@ Reference Qualify(Reference reference) {
   return reference;
 }
 
+Reference QualifyAsDocker(Reference reference) {
+  if (!reference.domain.empty()) return reference;
+  reference.domain = std::string(kDockerDomain);
+  if (reference.path.find('/') == std::string::npos) {
+    reference.path.insert(0, kDockerLibrary.data(), kDockerLibrary.size());
+  }
+  return reference;
+}
+
 std::vector<Reference> LocalCandidates(const Reference& reference) {
   if (!reference.domain.empty()) return {reference};
-  Reference local = Qualify(reference);
-  Reference docker = reference;
-  docker.domain = std::string(kDockerDomain);
-  if (docker.path.find('/') == std::string::npos) {
-    docker.path.insert(0, kDockerLibrary.data(), kDockerLibrary.size());
-  }
-  return {std::move(local), std::move(docker)};
+  return {Qualify(reference), QualifyAsDocker(reference)};
 }
 
 }  // namespace hull::images

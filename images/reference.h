@@ -37,6 +37,9 @@ absl::StatusOr<Reference> ParseReference(absl::string_view text);
 // What a name given to a new image means: without a domain it is "localhost/…" (as in podman).
 Reference Qualify(Reference reference);
 
+// What a name means to Docker, and in its archives: without a domain it is "docker.io/…".
+Reference QualifyAsDocker(Reference reference);
+
 // The references that `reference` may mean in the local store, the first that exists wins: itself
 // if it has a domain, else "localhost/…", then docker.io's (as podman resolves short names).
 std::vector<Reference> LocalCandidates(const Reference& reference);

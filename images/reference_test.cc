@@ -44,6 +44,15 @@ TEST(ReferenceTest, DigestIsTakenApart) {
   EXPECT_EQ(reference->tag, "v1");
 }
 
+TEST(ReferenceTest, DockersOldHostNameIsDockers) {
+  EXPECT_THAT(Candidates("index.docker.io/busybox"),
+              ElementsAre("docker.io/library/busybox:latest"));
+  EXPECT_EQ(QualifyAsDocker(*ParseReference("busybox:1")).FullName(),
+            "docker.io/library/busybox:1");
+  EXPECT_EQ(QualifyAsDocker(*ParseReference("a/b")).FullName(), "docker.io/a/b:latest");
+  EXPECT_EQ(QualifyAsDocker(*ParseReference("quay.io/b")).FullName(), "quay.io/b:latest");
+}
+
 TEST(ReferenceTest, NewNamesAreLocal) {
   EXPECT_EQ(Qualify(*ParseReference("app")).FullName(), "localhost/app:latest");
   EXPECT_EQ(Qualify(*ParseReference("quay.io/app:1")).FullName(), "quay.io/app:1");

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <utility>
@@ -38,10 +39,12 @@ constexpr size_t kMinIdDigits = 4;
 constexpr absl::string_view kImagesDirectory = "/sha256";
 constexpr absl::string_view kNamesDirectory = "/names";
 constexpr absl::string_view kStagingDirectory = "/staging";
+constexpr absl::string_view kNewNameFile = "/name.new";
 constexpr absl::string_view kRecordFile = "/image.json";
 constexpr absl::string_view kRootfsFile = "/rootfs.erofs";
 constexpr absl::string_view kConfigFile = "/config.json";
 constexpr absl::string_view kManifestFile = "/manifest.json";
+constexpr absl::string_view kLayersFile = "/layers.blob";
 
 // A record holds the start-up part of a configuration of at most kMaxJsonBytes.
 constexpr size_t kMaxRecordBytes = 2 * kMaxJsonBytes;
@@ -51,15 +54,30 @@ struct Record {
   Digest manifest;
   Digest id;
   int64_t created = 0;
+  std::vector<uint64_t> layer_bytes;
   ProcessConfig process;
 };
 
+// Numbers that hull-unpack or this program wrote.
+absl::StatusOr<std::vector<uint64_t>> ReadSizes(const nlohmann::json& object, const char* key) {
+  std::vector<uint64_t> sizes;
+  const nlohmann::json* list = FindMember(object, key);
+  if (list == nullptr) return sizes;
+  if (!list->is_array()) return absl::DataLossError(absl::StrCat("\"", key, "\" is not a list"));
+  for (const nlohmann::json& item : *list) {
+    if (!item.is_number_unsigned()) {
+      return absl::DataLossError(absl::StrCat("\"", key, "\" has what is not a size"));
+    }
+    sizes.push_back(item.get<uint64_t>());
+  }
+  return sizes;
+}
+
 std::string EncodeRecord(const Record& record) {
-  nlohmann::json object = {{"version", kRecordVersion},
-                           {"manifest", record.manifest.ToString()},
-                           {"id", record.id.ToString()},
-                           {"created", record.created},
-                           {"process", ProcessConfigToJson(record.process)}};
+  nlohmann::json object = {
+      {"version", kRecordVersion},         {"manifest", record.manifest.ToString()},
+      {"id", record.id.ToString()},        {"created", record.created},
+      {"layer_bytes", record.layer_bytes}, {"process", ProcessConfigToJson(record.process)}};
   return absl::StrCat(DumpJson(object), "\n");
 }
 
@@ -86,9 +104,11 @@ absl::StatusOr<Record> DecodeRecord(absl::string_view text) {
     return absl::DataLossError("a member is missing");
   }
   HULL_ASSIGN_OR_RETURN(ProcessConfig config, ProcessConfigFromJson(*process));
+  HULL_ASSIGN_OR_RETURN(std::vector<uint64_t> layer_bytes, ReadSizes(object, "layer_bytes"));
   return Record{.manifest = std::move(manifest_digest),
                 .id = std::move(id_digest),
                 .created = created->get<int64_t>(),
+                .layer_bytes = std::move(layer_bytes),
                 .process = std::move(config)};
 }
 
@@ -164,11 +184,37 @@ absl::StatusOr<UniqueFd> LockStore(const std::string& directory) {
   return fd;
 }
 
+uint64_t DiskBytes(const std::string& image_directory) {
+  constexpr uint64_t kStatBlock = 512;
+  uint64_t bytes = 0;
+  for (const absl::string_view file :
+       {kRootfsFile, kRecordFile, kConfigFile, kManifestFile, kLayersFile}) {
+    struct stat status;
+    if (stat(absl::StrCat(image_directory, file).c_str(), &status) == 0) {
+      bytes += static_cast<uint64_t>(status.st_blocks) * kStatBlock;
+    }
+  }
+  return bytes;
+}
+
 absl::Status NotFound(absl::string_view name) {
-  return absl::NotFoundError(
-      absl::StrCat("image \"", absl::CHexEscape(name.substr(0, 300)),
-                   "\" not found locally; try: hull load PATH (an OCI image layout, as `podman "
-                   "save --format oci-archive` writes it)"));
+  const std::string shown = absl::CHexEscape(name.substr(0, 300));
+  return absl::NotFoundError(absl::StrCat(
+      "image \"", shown, "\" not found locally; try: hull pull ", shown, ", or hull load PATH"));
+}
+
+bool Contains(const std::vector<Digest>& digests, const Digest& digest) {
+  return std::find(digests.begin(), digests.end(), digest) != digests.end();
+}
+
+// The full name that a new name of an image stands for.
+absl::StatusOr<std::string> NewName(absl::string_view name) {
+  HULL_ASSIGN_OR_RETURN(const Reference reference, ParseReference(name));
+  if (reference.digest.has_value()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("\"", name, "\": the name of a new image has no digest"));
+  }
+  return Qualify(reference).FullName();
 }
 
 }  // namespace
@@ -329,13 +375,7 @@ absl::StatusOr<std::vector<ImageInfo>> Store::List() const {
     }
     ImageInfo info{.repository = {}, .tag = {}, .manifest = manifest, .id = record->id};
     info.created = record->created;
-    for (const absl::string_view file : {kRootfsFile, kRecordFile, kConfigFile, kManifestFile}) {
-      struct stat status;
-      constexpr uint64_t kStatBlock = 512;
-      if (stat(absl::StrCat(ImagePath(manifest), file).c_str(), &status) == 0) {
-        info.size += static_cast<uint64_t>(status.st_blocks) * kStatBlock;
-      }
-    }
+    info.size = DiskBytes(ImagePath(manifest));
     const std::vector<std::string>& image_names = names_by_image[manifest.hex()];
     if (image_names.empty()) rows.push_back(info);
     for (const std::string& name : image_names) {
@@ -371,31 +411,172 @@ absl::StatusOr<RemovedImage> Store::Remove(absl::string_view name,
     removed.untagged = {target.full_name};
     removed.deleted = names.size() == 1;
   }
-  if (removed.deleted && std::find(in_use.begin(), in_use.end(), target.manifest) != in_use.end()) {
+  if (removed.deleted && Contains(in_use, target.manifest)) {
     return absl::FailedPreconditionError(
         absl::StrCat("image \"", name, "\" is in use by a container; remove the container first"));
   }
-  for (const std::string& full_name : removed.untagged) {
+  HULL_RETURN_IF_ERROR(RemoveNames(removed.untagged));
+  if (removed.deleted) HULL_RETURN_IF_ERROR(DeleteImage(target.manifest));
+  return removed;
+}
+
+absl::Status Store::RemoveNames(const std::vector<std::string>& names) const {
+  for (const std::string& full_name : names) {
     const std::string path = NamePath(full_name);
     if (unlink(path.c_str()) != 0 && errno != ENOENT) {
       return PosixError(absl::StrCat("remove \"", path, "\""));
     }
   }
-  HULL_RETURN_IF_ERROR(SyncDirectory(absl::StrCat(directory_, kNamesDirectory)));
-  if (removed.deleted) {
-    // Gone as a whole first: an image that is half removed is never seen.
-    const std::string path = ImagePath(target.manifest);
-    const std::string staging = absl::StrCat(directory_, kStagingDirectory);
-    HULL_RETURN_IF_ERROR(MakeDirectory(staging));
-    const std::string removing = absl::StrCat(staging, "/removed-", target.manifest.hex());
-    RemoveTree(removing);
-    if (rename(path.c_str(), removing.c_str()) != 0 && errno != ENOENT) {
-      return PosixError(absl::StrCat("remove \"", path, "\""));
-    }
-    HULL_RETURN_IF_ERROR(SyncDirectory(absl::StrCat(directory_, kImagesDirectory)));
-    RemoveTree(removing);
+  if (names.empty()) return absl::OkStatus();
+  return SyncDirectory(absl::StrCat(directory_, kNamesDirectory));
+}
+
+absl::Status Store::DeleteImage(const Digest& manifest) const {
+  // Gone as a whole first: an image that is half removed is never seen.
+  const std::string path = ImagePath(manifest);
+  const std::string staging = absl::StrCat(directory_, kStagingDirectory);
+  HULL_RETURN_IF_ERROR(MakeDirectory(staging));
+  const std::string removing = absl::StrCat(staging, "/removed-", manifest.hex());
+  RemoveTree(removing);
+  if (rename(path.c_str(), removing.c_str()) != 0 && errno != ENOENT) {
+    return PosixError(absl::StrCat("remove \"", path, "\""));
   }
-  return removed;
+  HULL_RETURN_IF_ERROR(SyncDirectory(absl::StrCat(directory_, kImagesDirectory)));
+  RemoveTree(removing);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<RemovedImage>> Store::Prune(bool all,
+                                                       const std::vector<Digest>& in_use) const {
+  std::vector<RemovedImage> pruned;
+  if (!Exists(directory_)) return pruned;
+  HULL_ASSIGN_OR_RETURN(const UniqueFd lock, LockStore(directory_));
+  HULL_ASSIGN_OR_RETURN(const std::vector<Digest> images, ListImages());
+  for (const Digest& manifest : images) {
+    if (Contains(in_use, manifest)) continue;
+    HULL_ASSIGN_OR_RETURN(std::vector<std::string> names, NamesOf(manifest));
+    if (!all && !names.empty()) continue;
+    HULL_RETURN_IF_ERROR(RemoveNames(names));
+    HULL_RETURN_IF_ERROR(DeleteImage(manifest));
+    pruned.push_back({.untagged = std::move(names), .deleted = true, .manifest = manifest});
+  }
+  return pruned;
+}
+
+absl::StatusOr<std::vector<std::string>> Store::Tag(
+    absl::string_view name, const std::vector<std::string>& new_names) const {
+  std::vector<std::string> full_names;
+  for (const std::string& new_name : new_names) {
+    HULL_ASSIGN_OR_RETURN(std::string full_name, NewName(new_name));
+    full_names.push_back(std::move(full_name));
+  }
+  if (!Exists(directory_)) return NotFound(name);
+  HULL_ASSIGN_OR_RETURN(const UniqueFd lock, LockStore(directory_));
+  HULL_ASSIGN_OR_RETURN(const Target target, Find(name));
+  for (const std::string& full_name : full_names) {
+    HULL_RETURN_IF_ERROR(WriteName(full_name, target.manifest));
+  }
+  HULL_RETURN_IF_ERROR(SyncDirectory(absl::StrCat(directory_, kNamesDirectory)));
+  return full_names;
+}
+
+absl::StatusOr<std::vector<std::string>> Store::Untag(absl::string_view name,
+                                                      const std::vector<std::string>& names) const {
+  if (!Exists(directory_)) return NotFound(name);
+  HULL_ASSIGN_OR_RETURN(const UniqueFd lock, LockStore(directory_));
+  HULL_ASSIGN_OR_RETURN(const Target target, Find(name));
+  HULL_ASSIGN_OR_RETURN(const std::vector<std::string> has, NamesOf(target.manifest));
+  std::vector<std::string> untagged;
+  for (const std::string& text : names) {
+    HULL_ASSIGN_OR_RETURN(const Reference reference, ParseReference(text));
+    std::string found;
+    for (const Reference& candidate : LocalCandidates(reference)) {
+      const std::string full_name = candidate.FullName();
+      if (std::find(has.begin(), has.end(), full_name) == has.end()) continue;
+      found = full_name;
+      break;
+    }
+    if (found.empty()) {
+      return absl::NotFoundError(
+          absl::StrCat("image \"", name, "\" has no name \"", text,
+                       "\" (its names: ", has.empty() ? "none" : absl::StrJoin(has, ", "), ")"));
+    }
+    untagged.push_back(std::move(found));
+  }
+  if (names.empty()) untagged = has;
+  HULL_RETURN_IF_ERROR(RemoveNames(untagged));
+  return untagged;
+}
+
+absl::Status Store::WriteName(const std::string& full_name, const Digest& manifest) const {
+  const std::string path = NamePath(full_name);
+  // One file for all, as only one process writes names at a time; not in the staging directory,
+  // which a load empties without the store's lock.
+  const std::string temporary = absl::StrCat(directory_, kNewNameFile);
+  {
+    HULL_ASSIGN_OR_RETURN(const UniqueFd fd,
+                          UniqueFd::Open(temporary, O_RDWR | O_CREAT | O_TRUNC, 0600));
+    HULL_RETURN_IF_ERROR(WriteFull(fd.get(), absl::StrCat(manifest.ToString(), "\n")));
+    if (fsync(fd.get()) != 0) return PosixError("fsync the image's name");
+  }
+  if (rename(temporary.c_str(), path.c_str()) != 0) {
+    return PosixError(absl::StrCat("rename to \"", path, "\""));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ImageDetails> Store::Describe(const Digest& manifest) const {
+  const std::string path = ImagePath(manifest);
+  HULL_ASSIGN_OR_RETURN(const std::string text, ReadRecordText(manifest));
+  absl::StatusOr<Record> record = DecodeRecord(text);
+  if (!record.ok()) {
+    return Annotate(record.status(), absl::StrCat("\"", path, kRecordFile, "\""));
+  }
+  ImageDetails details{.info = {.repository = {},
+                                .tag = {},
+                                .manifest = manifest,
+                                .id = record->id,
+                                .size = DiskBytes(path),
+                                .created = record->created},
+                       .names = {},
+                       .config = {},
+                       .manifest = {},
+                       .layer_bytes = std::move(record->layer_bytes)};
+  HULL_ASSIGN_OR_RETURN(details.names, NamesOf(manifest));
+  HULL_ASSIGN_OR_RETURN(details.config, ReadConfig(manifest));
+  HULL_ASSIGN_OR_RETURN(details.manifest,
+                        ReadFile(absl::StrCat(path, kManifestFile), kMaxJsonBytes));
+  return details;
+}
+
+absl::StatusOr<ImageFiles> Store::OpenFiles(const Digest& manifest) const {
+  const std::string path = ImagePath(manifest);
+  absl::StatusOr<UniqueFd> layers = UniqueFd::Open(absl::StrCat(path, kLayersFile), O_RDONLY);
+  if (absl::IsNotFound(layers.status()) && Exists(path)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("image ", manifest.ToString(),
+                     " was loaded by an older Hull, which did not keep the layers; remove it and "
+                     "load it again"));
+  }
+  if (!layers.ok()) return layers.status();
+  HULL_ASSIGN_OR_RETURN(std::string config, ReadConfig(manifest));
+  HULL_ASSIGN_OR_RETURN(std::string manifest_text,
+                        ReadFile(absl::StrCat(path, kManifestFile), kMaxJsonBytes));
+  return ImageFiles{.digest = manifest,
+                    .config = std::move(config),
+                    .manifest = std::move(manifest_text),
+                    .layers = *std::move(layers)};
+}
+
+absl::StatusOr<UniqueFd> Store::CreateScratchFile() const {
+  const std::string staging = absl::StrCat(directory_, kStagingDirectory);
+  HULL_RETURN_IF_ERROR(MakeDirectory(staging));
+  std::string path = absl::StrCat(staging, "/scratch-XXXXXX");
+  UniqueFd fd(mkostemp(path.data(), O_CLOEXEC));
+  if (!fd.valid()) return PosixError(absl::StrCat("create \"", path, "\""));
+  // It may be gone: a load that began in this moment removes what it finds here.
+  unlink(path.c_str());
+  return fd;
 }
 
 // One call of Store::Load(). The destructor takes away everything that did not become an image.
@@ -425,9 +606,9 @@ class Store::Loader {
   absl::StatusOr<LoadedImage> LoadOne(const UniqueFd& input, const Candidate& candidate);
   absl::Status Convert(const UniqueFd& input, const Candidate& candidate,
                        const std::string& directory);
-  absl::Status WriteRecord(const Candidate& candidate, const std::string& directory);
+  absl::Status WriteRecord(const Candidate& candidate, std::vector<uint64_t> layer_bytes,
+                           const std::string& directory);
   absl::Status Commit(const Candidate& candidate, const std::string& staged);
-  absl::Status WriteName(const std::string& full_name, const Digest& manifest);
   absl::StatusOr<UniqueFd> CreateFile(const std::string& path);
   UnpackCommand Command(std::vector<std::string> arguments) const;
   void Report(const LoadProgress& progress) const {
@@ -486,8 +667,6 @@ UnpackCommand Store::Loader::Command(std::vector<std::string> arguments) const {
   add_limit("max_expanded_bytes", options_.max_expanded_bytes);
   add_limit("free_expanded_bytes", options_.free_expanded_bytes);
   add_limit("max_entries", options_.max_entries);
-  arguments.push_back(absl::StrCat("--users=", options_.users));
-  arguments.push_back(absl::StrCat("--user_claims=", options_.user_claims));
   return UnpackCommand{.program = options_.unpack_program,
                        .arguments = std::move(arguments),
                        .descriptors = {},
@@ -544,16 +723,12 @@ absl::StatusOr<std::vector<Store::Loader::Candidate>> Store::Loader::Inspect(
     if (!options_.name.empty()) names = {options_.name};
     Candidate candidate{.manifest = std::move(digest), .manifest_bytes = size, .names = {}};
     for (const std::string& name : names) {
-      const absl::StatusOr<Reference> reference = ParseReference(name);
-      if (!reference.ok() && options_.name.empty()) {
-        return Annotate(reference.status(), "the name in the layout (give another with --name)");
+      absl::StatusOr<std::string> full_name = NewName(name);
+      if (!full_name.ok() && options_.name.empty()) {
+        return Annotate(full_name.status(), "the name in the layout (give another with --name)");
       }
-      if (!reference.ok()) return reference.status();
-      if (reference->digest.has_value()) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("\"", name, "\": the name of a new image has no digest"));
-      }
-      candidate.names.push_back(Qualify(*reference).FullName());
+      if (!full_name.ok()) return full_name.status();
+      candidate.names.push_back(*std::move(full_name));
     }
     candidates.push_back(std::move(candidate));
   }
@@ -564,7 +739,9 @@ absl::StatusOr<std::vector<Store::Loader::Candidate>> Store::Loader::Inspect(
   return candidates;
 }
 
-absl::Status Store::Loader::WriteRecord(const Candidate& candidate, const std::string& directory) {
+absl::Status Store::Loader::WriteRecord(const Candidate& candidate,
+                                        std::vector<uint64_t> layer_bytes,
+                                        const std::string& directory) {
   HULL_ASSIGN_OR_RETURN(const std::string config_text,
                         ReadFile(absl::StrCat(directory, kConfigFile), kMaxJsonBytes));
   HULL_ASSIGN_OR_RETURN(ImageConfig config, ParseImageConfig(config_text));
@@ -582,6 +759,7 @@ absl::Status Store::Loader::WriteRecord(const Candidate& candidate, const std::s
   const Record record{.manifest = candidate.manifest,
                       .id = std::move(id_digest),
                       .created = ParseCreated(config.created),
+                      .layer_bytes = std::move(layer_bytes),
                       .process = std::move(config.process)};
   HULL_ASSIGN_OR_RETURN(const UniqueFd fd, CreateFile(absl::StrCat(directory, kRecordFile)));
   HULL_RETURN_IF_ERROR(WriteFull(fd.get(), EncodeRecord(record)));
@@ -597,15 +775,14 @@ absl::Status Store::Loader::Convert(const UniqueFd& input, const Candidate& cand
   HULL_ASSIGN_OR_RETURN(const UniqueFd config, CreateFile(absl::StrCat(directory, kConfigFile)));
   HULL_ASSIGN_OR_RETURN(const UniqueFd manifest,
                         CreateFile(absl::StrCat(directory, kManifestFile)));
+  HULL_ASSIGN_OR_RETURN(const UniqueFd layers, CreateFile(absl::StrCat(directory, kLayersFile)));
   HULL_ASSIGN_OR_RETURN(const UniqueFd scratch, CreateFile(scratch_path));
   UnpackCommand command =
       Command({"convert", absl::StrCat("--manifest=", candidate.manifest.ToString()),
                absl::StrCat("--manifest_size=", candidate.manifest_bytes)});
-  command.descriptors = {{input.get(), kInputFd},
-                         {rootfs.get(), kOutputFd},
-                         {scratch.get(), kScratchFd},
-                         {config.get(), kConfigFd},
-                         {manifest.get(), kManifestFd}};
+  command.descriptors = {{input.get(), kInputFd},       {rootfs.get(), kOutputFd},
+                         {scratch.get(), kScratchFd},   {config.get(), kConfigFd},
+                         {manifest.get(), kManifestFd}, {layers.get(), kLayersFd}};
   LoadProgress progress{
       .stage = LoadProgress::Stage::kConverting,
       .image = candidate.names.empty() ? candidate.manifest.ToString() : candidate.names.front()};
@@ -617,29 +794,16 @@ absl::Status Store::Loader::Convert(const UniqueFd& input, const Candidate& cand
       Report(progress);
     }
   };
-  HULL_RETURN_IF_ERROR(RunUnpack(command).status());
+  HULL_ASSIGN_OR_RETURN(const nlohmann::json result, RunUnpack(command));
+  HULL_ASSIGN_OR_RETURN(std::vector<uint64_t> layer_bytes, ReadSizes(result, "layer_bytes"));
   progress.stage = LoadProgress::Stage::kFinishing;
   Report(progress);
   unlink(scratch_path.c_str());
-  for (const UniqueFd* fd : {&rootfs, &config, &manifest}) {
+  for (const UniqueFd* fd : {&rootfs, &config, &manifest, &layers}) {
     if (fsync(fd->get()) != 0) return PosixError("fsync the image's files");
   }
-  HULL_RETURN_IF_ERROR(WriteRecord(candidate, directory));
+  HULL_RETURN_IF_ERROR(WriteRecord(candidate, std::move(layer_bytes), directory));
   return SyncDirectory(directory);
-}
-
-absl::Status Store::Loader::WriteName(const std::string& full_name, const Digest& manifest) {
-  const std::string path = store_.NamePath(full_name);
-  const std::string temporary = absl::StrCat(staging_, "/name");
-  {
-    HULL_ASSIGN_OR_RETURN(const UniqueFd fd, CreateFile(temporary));
-    HULL_RETURN_IF_ERROR(WriteFull(fd.get(), absl::StrCat(manifest.ToString(), "\n")));
-    if (fsync(fd.get()) != 0) return PosixError("fsync the image's name");
-  }
-  if (rename(temporary.c_str(), path.c_str()) != 0) {
-    return PosixError(absl::StrCat("rename to \"", path, "\""));
-  }
-  return absl::OkStatus();
 }
 
 // Makes the image and its names visible. `staged` is empty if the image was there before.
@@ -657,7 +821,7 @@ absl::Status Store::Loader::Commit(const Candidate& candidate, const std::string
     HULL_RETURN_IF_ERROR(SyncDirectory(absl::StrCat(store_.directory_, kImagesDirectory)));
   }
   for (const std::string& name : candidate.names) {
-    HULL_RETURN_IF_ERROR(WriteName(name, candidate.manifest));
+    HULL_RETURN_IF_ERROR(store_.WriteName(name, candidate.manifest));
   }
   return SyncDirectory(absl::StrCat(store_.directory_, kNamesDirectory));
 }

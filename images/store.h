@@ -15,6 +15,8 @@
 #include "images/digest.h"
 #include "images/image_config.h"
 #include "images/reference.h"
+#include "images/unpack_program.h"
+#include "vmm/base/unique_fd.h"
 
 namespace hull::images {
 
@@ -37,6 +39,23 @@ struct ImageInfo {
   int64_t created = 0;  // seconds since 1970; 0 if the image does not say
 };
 
+// Everything about one image.
+struct ImageDetails {
+  ImageInfo info;                     // `repository` and `tag` are empty
+  std::vector<std::string> names;     // full, sorted
+  std::string config;                 // the configuration file, as its author wrote it
+  std::string manifest;               // the manifest, likewise
+  std::vector<uint64_t> layer_bytes;  // of each uncompressed layer; empty if not known
+};
+
+// What an image is made of, to write it elsewhere.
+struct ImageFiles {
+  Digest digest;         // of the manifest
+  std::string config;    // as its author wrote it
+  std::string manifest;  // likewise
+  UniqueFd layers;       // the blobs as they came, one after another in the manifest's order
+};
+
 struct LoadProgress {
   enum class Stage {
     kWaiting,     // for another load to end
@@ -54,11 +73,7 @@ struct LoadProgress {
 
 struct LoadOptions {
   // The program hull-unpack.
-  std::string unpack_program;
-  // Run by root, it gets a user of its own: out of these (FIRST:COUNT, empty: the default), claimed
-  // in this file (vmm/sandbox/user_range.h).
-  std::string users = {};
-  std::string user_claims = {};
+  UnpackProgram unpack_program;
   // Names the image instead of the layout's own annotations. The layout must hold one image.
   std::string name;
   // The load is given up, and leaves nothing, when this becomes readable. -1: never.
@@ -116,8 +131,27 @@ class Store {
   absl::StatusOr<RemovedImage> Remove(absl::string_view name, const std::vector<Digest>& in_use,
                                       bool force) const;
 
+  // Removes every image that has no name, or with `all` every image, but those `in_use`.
+  absl::StatusOr<std::vector<RemovedImage>> Prune(bool all,
+                                                  const std::vector<Digest>& in_use) const;
+
+  // Gives the image that `name` stands for further names, which are taken from the images that have
+  // them. Returns the names in full. kInvalidArgument, and nothing changes, if one is not a name.
+  absl::StatusOr<std::vector<std::string>> Tag(absl::string_view name,
+                                               const std::vector<std::string>& new_names) const;
+  // Takes these names from the image that `name` stands for, or all of them if there are none. The
+  // image itself stays. kNotFound, and nothing changes, if it has not one of them.
+  absl::StatusOr<std::vector<std::string>> Untag(absl::string_view name,
+                                                 const std::vector<std::string>& names) const;
+
   // The full configuration file of an image, as its author wrote it.
   absl::StatusOr<std::string> ReadConfig(const Digest& manifest) const;
+  absl::StatusOr<ImageDetails> Describe(const Digest& manifest) const;
+  // kFailedPrecondition, with what to do, for an image that was loaded by a Hull that did not keep
+  // the layers. What was opened stays readable if the image is removed.
+  absl::StatusOr<ImageFiles> OpenFiles(const Digest& manifest) const;
+  // A file without a name on the store's disk.
+  absl::StatusOr<UniqueFd> CreateScratchFile() const;
 
  private:
   class Loader;
@@ -132,6 +166,10 @@ class Store {
   absl::StatusOr<std::vector<std::string>> NamesOf(const Digest& manifest) const;
   absl::StatusOr<Target> Find(absl::string_view name) const;
   absl::StatusOr<Target> FindById(absl::string_view name) const;
+  // The others are called with the store's lock held.
+  absl::Status WriteName(const std::string& full_name, const Digest& manifest) const;
+  absl::Status RemoveNames(const std::vector<std::string>& names) const;
+  absl::Status DeleteImage(const Digest& manifest) const;
 
   const std::string directory_;
 };

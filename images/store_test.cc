@@ -16,6 +16,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <thread>
 #include <vector>
@@ -23,6 +24,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "images/bounded_json.h"
+#include "images/image_export.h"
 #include "images/oci/testing.h"
 #include "vmm/base/event_fd.h"
 #include "vmm/base/file_io.h"
@@ -30,7 +32,7 @@
 
 namespace hull::images {
 
-std::string unpack_program;
+UnpackProgram unpack_program;
 
 namespace {
 
@@ -54,7 +56,6 @@ class StoreTest : public ::testing::Test {
   static LoadOptions Options(const std::string& name = "") {
     LoadOptions options;
     options.unpack_program = unpack_program;
-    options.user_claims = ::testing::TempDir() + "/not/yet/there/users.lock";
     options.name = name;
     return options;
   }
@@ -144,7 +145,7 @@ TEST_F(StoreTest, AnEmptyStoreIsNotCreatedByReading) {
   EXPECT_TRUE(store().List()->empty());
   const absl::Status status = store().Resolve("foo").status();
   EXPECT_TRUE(absl::IsNotFound(status));
-  EXPECT_THAT(status.message(), HasSubstr("image \"foo\" not found locally; try: hull load"));
+  EXPECT_THAT(status.message(), HasSubstr("image \"foo\" not found locally; try: hull pull foo"));
   EXPECT_TRUE(absl::IsNotFound(store().Remove("foo", {}, false).status()));
   EXPECT_TRUE(absl::IsInvalidArgument(store().Resolve("../x").status()));
   EXPECT_FALSE(std::filesystem::exists(directory_ + "/root"));
@@ -466,11 +467,234 @@ TEST_F(StoreTest, AKilledLoadIsCleanedUpByTheNext) {
   EXPECT_TRUE(store().Resolve("a").ok());
 }
 
+// Writes one image of the store to `path` and returns the error.
+absl::Status Save(const Store& store, const std::string& name, ExportFormat format,
+                  const std::string& path) {
+  const absl::StatusOr<ResolvedImage> image = store.Resolve(name);
+  if (!image.ok()) return image.status();
+  std::vector<ExportedImage> images;
+  images.push_back({.files = store.OpenFiles(image->manifest).value(), .names = {image->name}});
+  UniqueFd output;
+  if (IsDirectory(format)) {
+    std::filesystem::create_directory(path);
+    output = UniqueFd::Open(path, O_RDONLY | O_DIRECTORY).value();
+  } else {
+    output = UniqueFd::Open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644).value();
+  }
+  return ExportImages(store, images,
+                      {.format = format, .unpack_program = unpack_program, .cancel_fd = -1},
+                      output.get());
+}
+
+constexpr const char* kFormats[] = {"oci-archive", "oci-dir", "docker-archive", "docker-dir"};
+
+TEST_F(StoreTest, WhatIsSavedLoadsAsTheSameImage) {
+  for (const char* compression : {"", "+gzip", "+zstd"}) {
+    TestLayout layout;
+    const std::string second = MakeTar({{.path = "f", .data = std::string(5000, 'x')}});
+    // One layer twice, and one that is not a whole number of blocks.
+    layout.AddImage({SmallLayer(), second, SmallLayer()}, "app:1", compression);
+    ASSERT_TRUE(Load(layout).ok());
+    const ResolvedImage before = store().Resolve("app:1").value();
+    const std::string rootfs = ReadFile(before.rootfs_path, 1 << 20).value();
+    const ImageDetails details = store().Describe(before.manifest).value();
+    EXPECT_THAT(details.layer_bytes,
+                ElementsAre(SmallLayer().size(), second.size(), SmallLayer().size()));
+    EXPECT_THAT(details.names, ElementsAre("localhost/app:1"));
+    for (const char* name : kFormats) {
+      const ExportFormat format = *ParseExportFormat(name);
+      const std::string path = absl::StrCat(directory_, "/saved-", name, compression);
+      const absl::Status saved = Save(store(), "app:1", format, path);
+      ASSERT_TRUE(saved.ok()) << name << ": " << saved;
+      const Store other(absl::StrCat(directory_, "/other-", name, compression));
+      const absl::StatusOr<std::vector<LoadedImage>> loaded = other.Load(path, Options());
+      ASSERT_TRUE(loaded.ok()) << name << ": " << loaded.status();
+      ASSERT_EQ(loaded->size(), 1u);
+      EXPECT_EQ(loaded->front().id, before.id) << name;
+      if (format == ExportFormat::kDirTransport) {
+        EXPECT_THAT(loaded->front().names, IsEmpty());
+      } else {
+        EXPECT_THAT(loaded->front().names, ElementsAre("localhost/app:1")) << name;
+      }
+      // A docker-archive has no manifest of its own, and no compressed layers.
+      if (format != ExportFormat::kDockerArchive) {
+        EXPECT_EQ(loaded->front().manifest, before.manifest) << name;
+        EXPECT_EQ(ReadFile(other.Resolve(before.id.hex())->rootfs_path, 1 << 20).value(), rootfs);
+      }
+      EXPECT_TRUE(Fsck(other.Resolve(before.id.hex())->rootfs_path));
+    }
+    ASSERT_TRUE(store().Remove("app:1", {}, false).ok());
+  }
+}
+
+TEST_F(StoreTest, ADockerArchiveIsTheSameImageEveryTime) {
+  const std::map<std::string, std::string> files = testing::DockerArchive(
+      {SmallLayer(), MakeTar({{.path = "x", .data = "y"}})}, {"busybox:1", "localhost/b:2"});
+  const std::string path = directory_ + "/docker.tar";
+  ASSERT_TRUE(WriteFileAtomically(path, testing::TarOfFiles(files), 0644).ok());
+  const absl::StatusOr<std::vector<LoadedImage>> loaded = store().Load(path, Options());
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_THAT(loaded->front().names, ElementsAre("docker.io/library/busybox:1", "localhost/b:2"));
+  EXPECT_EQ(loaded->front().id, testing::Sha256Of(files.at("config.json")));
+  EXPECT_TRUE(store().Load(path, Options())->front().was_present);
+  EXPECT_THAT(store().Resolve("busybox:1")->process.cmd, ElementsAre("sh"));
+}
+
+TEST_F(StoreTest, BadDockerArchivesLeaveNothing) {
+  const auto expect_failure = [this](const std::map<std::string, std::string>& files,
+                                     const std::string& what) {
+    const std::string path = directory_ + "/docker.tar";
+    ASSERT_TRUE(WriteFileAtomically(path, testing::TarOfFiles(files), 0644).ok());
+    EXPECT_THAT(store().Load(path, Options()).status().ToString(), HasSubstr(what));
+    EXPECT_THAT(Files(), IsEmpty()) << what;
+  };
+  const std::string layer = SmallLayer();
+  std::map<std::string, std::string> files = testing::DockerArchive({layer}, {"a"});
+  files["0/layer.tar"] = MakeTar({{.path = "other", .data = "x"}});
+  expect_failure(files, "layer 1 of 1");
+  files["0/layer.tar"] = Compress(MakeTar({{.path = "other", .data = "x"}}), "gzip");
+  expect_failure(files, "its uncompressed content does not match its digest");
+  files["0/layer.tar"] = "";
+  expect_failure(files, "layer 1 of 1");
+  files.erase("0/layer.tar");
+  expect_failure(files, "missing");
+  files = testing::DockerArchive({layer}, {"Not A Name"});
+  expect_failure(files, "--name");
+  files = testing::DockerArchive({MakeTar({{.path = "../evil", .data = "x"}})}, {"a"});
+  expect_failure(files, "entry \"../evil\"");
+}
+
+TEST_F(StoreTest, SavingWhatCannotBeSaved) {
+  ASSERT_TRUE(Load(OneImage("a")).ok());
+  const ResolvedImage image = store().Resolve("a").value();
+  std::vector<ExportedImage> two;
+  for (int i = 0; i < 2; ++i) {
+    two.push_back({.files = store().OpenFiles(image.manifest).value(), .names = {}});
+  }
+  EXPECT_TRUE(absl::IsInvalidArgument(ExportImages(
+      store(), two, {.format = ExportFormat::kDirTransport, .unpack_program = {}}, -1)));
+  EventFd cancel = EventFd::Create().value();
+  cancel.Signal();
+  const UniqueFd null = UniqueFd::Open("/dev/null", O_WRONLY).value();
+  EXPECT_TRUE(absl::IsCancelled(ExportImages(store(), two,
+                                             {.format = ExportFormat::kOciArchive,
+                                              .unpack_program = unpack_program,
+                                              .cancel_fd = cancel.fd()},
+                                             null.get())));
+  const UniqueFd full = UniqueFd::Open("/dev/full", O_WRONLY).value();
+  EXPECT_TRUE(absl::IsResourceExhausted(ExportImages(
+      store(), two, {.format = ExportFormat::kOciArchive, .unpack_program = unpack_program},
+      full.get())));
+  // Layers that were cut short, or never kept.
+  const std::string layers =
+      image.rootfs_path.substr(0, image.rootfs_path.rfind('/')) + "/layers.blob";
+  ASSERT_EQ(truncate(layers.c_str(), 10), 0);
+  EXPECT_THAT(Save(store(), "a", ExportFormat::kOciArchive, directory_ + "/x").ToString(),
+              HasSubstr("truncated"));
+  EXPECT_FALSE(Save(store(), "a", ExportFormat::kDockerArchive, directory_ + "/x").ok());
+  ASSERT_EQ(unlink(layers.c_str()), 0);
+  EXPECT_THAT(store().OpenFiles(image.manifest).status().ToString(), HasSubstr("older Hull"));
+  EXPECT_THAT(Files(), ElementsAre("names/localhost%a:latest", "sha256/" + image.manifest.hex()));
+}
+
+TEST_F(StoreTest, TagsAreMadeMovedAndTaken) {
+  EXPECT_TRUE(absl::IsNotFound(store().Tag("a", {"b"}).status()));
+  ASSERT_TRUE(Load(OneImage("a")).ok());
+  TestLayout other;
+  other.AddImage({SmallLayer(), SmallLayer()}, "other");
+  ASSERT_TRUE(Load(other).ok());
+  const Digest manifest = store().Resolve("a")->manifest;
+  EXPECT_THAT(store().Tag("a", {"b:1", "quay.io/c", "other"}).value(),
+              ElementsAre("localhost/b:1", "quay.io/c:latest", "localhost/other:latest"));
+  for (const char* name : {"b:1", "quay.io/c", "other"}) {
+    EXPECT_EQ(store().Resolve(name)->manifest, manifest) << name;
+  }
+  // All names are right, or none is given.
+  EXPECT_TRUE(absl::IsInvalidArgument(store().Tag("a", {"d", "Not A Name"}).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(
+      store().Tag("a", {absl::StrCat("d@", manifest.ToString())}).status()));
+  EXPECT_TRUE(absl::IsNotFound(store().Resolve("d").status()));
+  EXPECT_THAT(store().Untag("a", {"b:1", "nothing"}).status().ToString(), HasSubstr("no name"));
+  EXPECT_TRUE(store().Resolve("b:1").ok());
+  EXPECT_THAT(store().Untag("a", {"b:1"}).value(), ElementsAre("localhost/b:1"));
+  EXPECT_EQ(store().Untag("a", {})->size(), 3u);
+  EXPECT_TRUE(store().Resolve(manifest.ToString()).ok());
+}
+
+TEST_F(StoreTest, PruneTakesWhatHasNoName) {
+  EXPECT_TRUE(store().Prune(true, {})->empty());
+  ASSERT_TRUE(Load(OneImage("a")).ok());
+  const Digest first = store().Resolve("a")->manifest;
+  TestLayout other;
+  other.AddImage({SmallLayer(), SmallLayer()}, "a");
+  ASSERT_TRUE(Load(other).ok());
+  const Digest second = store().Resolve("a")->manifest;
+  EXPECT_TRUE(store().Prune(false, {first})->empty());
+  EXPECT_EQ(store().Prune(false, {})->size(), 1u);
+  EXPECT_EQ(store().List()->size(), 1u);
+  EXPECT_TRUE(store().Prune(true, {second})->empty());
+  const std::vector<RemovedImage> pruned = store().Prune(true, {}).value();
+  ASSERT_EQ(pruned.size(), 1u);
+  EXPECT_THAT(pruned[0].untagged, ElementsAre("localhost/a:latest"));
+  EXPECT_THAT(Files(), IsEmpty());
+}
+
+TEST_F(StoreTest, LoadsOfDifferentImagesAtOnce) {
+  constexpr int kLoads = 4;
+  std::vector<std::thread> threads;
+  std::vector<absl::Status> results(kLoads);
+  for (int i = 0; i < kLoads; ++i) {
+    TestLayout layout;
+    layout.AddImage({MakeTar({{.path = "f", .data = std::string(300'000 + i, 'x')}})},
+                    absl::StrCat("app:", i));
+    const std::string path = WriteTar(absl::StrCat("layout", i, ".tar"), layout);
+    threads.emplace_back(
+        [this, path, &result = results[i]] { result = store().Load(path, Options()).status(); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const absl::Status& result : results) EXPECT_TRUE(result.ok()) << result;
+  EXPECT_EQ(store().List()->size(), size_t{kLoads});
+  EXPECT_EQ(Files().size(), size_t{2 * kLoads});
+}
+
+// Wherever a load is killed, what is seen is whole, and the next load works and cleans up.
+TEST_F(StoreTest, ALoadKilledAtAnyMomentLeavesNothingHalfWritten) {
+  TestLayout layout;
+  layout.AddImage({MakeTar({{.path = "big", .data = std::string(size_t{2} << 20, 'x')}})}, "a");
+  const std::string path = WriteTar("layout.tar", layout);
+  constexpr int kRounds = 25;
+  int killed = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    const pid_t pid = fork();
+    if (pid == 0) {
+      _exit(store().Load(path, Options()).ok() ? 0 : 1);
+    }
+    usleep(static_cast<useconds_t>(round) * 1500);
+    kill(pid, SIGKILL);
+    int status = 0;
+    ASSERT_EQ(waitpid(pid, &status, 0), pid);
+    if (WIFSIGNALED(status)) ++killed;
+    const absl::StatusOr<std::vector<ImageInfo>> list = store().List();
+    ASSERT_TRUE(list.ok()) << list.status();
+    for (const ImageInfo& image : *list) {
+      const absl::StatusOr<ResolvedImage> resolved = store().Resolve(image.manifest.ToString());
+      ASSERT_TRUE(resolved.ok()) << resolved.status();
+      EXPECT_TRUE(Fsck(resolved->rootfs_path));
+    }
+    ASSERT_TRUE(store().Load(path, Options()).ok());
+    EXPECT_EQ(Files().size(), 2u);
+    EXPECT_TRUE(Fsck(store().Resolve("a")->rootfs_path));
+    ASSERT_TRUE(store().Remove("a", {}, false).ok());
+    EXPECT_THAT(Files(), IsEmpty());
+  }
+  EXPECT_GT(killed, 0);
+}
+
 TEST_F(StoreTest, AMissingOrBrokenHelperIsReported) {
   LoadOptions options = Options();
-  options.unpack_program = directory_ + "/nothing";
+  options.unpack_program.path = directory_ + "/nothing";
   EXPECT_THAT(Load(OneImage("a"), options).status().ToString(), HasSubstr("/nothing"));
-  options.unpack_program = "/bin/true";
+  options.unpack_program.path = "/bin/true";
   EXPECT_THAT(Load(OneImage("a"), options).status().ToString(), HasSubstr("no result"));
   EXPECT_THAT(Files(), IsEmpty());
 }
@@ -492,6 +716,8 @@ TEST_F(StoreTest, DamagedRecordsAreNamed) {
 int main(int argc, char** argv) {
   ::testing::InitGoogleMock(&argc, argv);
   if (argc != 2) return 2;
-  hull::images::unpack_program = std::filesystem::absolute(argv[1]);
+  hull::images::unpack_program = {
+      .path = std::filesystem::absolute(argv[1]),
+      .user_claims = ::testing::TempDir() + "/not/yet/there/users.lock"};
   return RUN_ALL_TESTS();
 }

@@ -104,7 +104,7 @@ def convert(unpack, layout, directory):
         3: os.open(layout, os.O_RDONLY),
         **{
             number: os.open(f"{directory}/part-{number}", os.O_RDWR | os.O_CREAT)
-            for number in (4, 5, 6, 7)
+            for number in (4, 5, 6, 7, 8)
         },
     }
 

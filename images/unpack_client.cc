@@ -72,7 +72,11 @@ absl::StatusOr<pid_t> Spawn(const UnpackCommand& command, int output) {
   posix_spawnattr_setsigdefault(&settings.attributes, &defaults);
   posix_spawnattr_setflags(&settings.attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 
-  std::vector<char*> argv = {const_cast<char*>(command.program.c_str())};
+  const std::string users = absl::StrCat("--users=", command.program.users);
+  const std::string user_claims = absl::StrCat("--user_claims=", command.program.user_claims);
+  std::vector<char*> argv = {const_cast<char*>(command.program.path.c_str()),
+                             const_cast<char*>(users.c_str()),
+                             const_cast<char*>(user_claims.c_str())};
   for (const std::string& argument : command.arguments) {
     argv.push_back(const_cast<char*>(argument.c_str()));
   }
@@ -80,9 +84,9 @@ absl::StatusOr<pid_t> Spawn(const UnpackCommand& command, int output) {
   // The program reads no environment but libarchive's and the locale's, which must be "C".
   char* const environment[] = {nullptr};
   pid_t pid = -1;
-  const int error = posix_spawn(&pid, command.program.c_str(), &settings.actions,
+  const int error = posix_spawn(&pid, command.program.path.c_str(), &settings.actions,
                                 &settings.attributes, argv.data(), environment);
-  if (error != 0) return PosixError(error, absl::StrCat("run \"", command.program, "\""));
+  if (error != 0) return PosixError(error, absl::StrCat("run \"", command.program.path, "\""));
   return pid;
 }
 

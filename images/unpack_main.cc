@@ -23,6 +23,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -50,6 +51,9 @@
 
 DEFINE_string(manifest, "", "convert: the digest of the image manifest");
 DEFINE_uint64(manifest_size, 0, "convert: its size in bytes");
+DEFINE_string(layer, "", "expand: the digest of the uncompressed layer");
+DEFINE_uint64(layer_offset, 0, "expand: where its blob begins in the input");
+DEFINE_uint64(layer_size, 0, "expand: the blob's size in bytes");
 DEFINE_uint64(max_expanded_bytes, hull::images::UnpackLimits().max_expanded_bytes,
               "the most that an image, or a spooled file, may expand to");
 DEFINE_uint64(free_expanded_bytes, hull::images::UnpackLimits().free_expanded_bytes,
@@ -89,14 +93,44 @@ void ReportProgress(nlohmann::json progress) {
   WriteLine(line);
 }
 
-absl::Status Spool() {
-  FileSource input{UniqueFd(kInputFd)};
-  HULL_ASSIGN_OR_RETURN(const std::unique_ptr<Decompressor> plain,
-                        Decompressor::Create(input, Compression::kAny));
+// A range of the input.
+class RangeSource : public ByteSource {
+ public:
+  RangeSource(uint64_t offset, uint64_t size) : offset_(offset), rest_(size) {}
+  absl::StatusOr<size_t> Read(std::span<uint8_t> buffer) override {
+    const std::span<uint8_t> part = buffer.first(std::min<uint64_t>(buffer.size(), rest_));
+    HULL_ASSIGN_OR_RETURN(const size_t n, PreadFull(kInputFd, part, static_cast<off_t>(offset_)));
+    offset_ += n;
+    rest_ -= n;
+    return n;
+  }
+
+ private:
+  uint64_t offset_;
+  uint64_t rest_;
+};
+
+// Passes a blob on and keeps a copy of it in kLayersFd.
+class KeptSource : public ByteSource {
+ public:
+  explicit KeptSource(ByteSource& source) : source_(source) {}
+  absl::StatusOr<size_t> Read(std::span<uint8_t> buffer) override {
+    HULL_ASSIGN_OR_RETURN(const size_t n, source_.Read(buffer));
+    absl::Status written =
+        WriteFull(kLayersFd, absl::string_view(reinterpret_cast<const char*>(buffer.data()), n));
+    if (!written.ok()) return Annotate(written, "keep the layer");
+    return n;
+  }
+
+ private:
+  ByteSource& source_;
+};
+
+absl::Status CopyToOutput(ByteSource& plain) {
   std::vector<uint8_t> buffer(size_t{1} << 20);
   uint64_t total = 0;
   while (true) {
-    HULL_ASSIGN_OR_RETURN(const size_t n, plain->Read(buffer));
+    HULL_ASSIGN_OR_RETURN(const size_t n, plain.Read(buffer));
     if (n == 0) break;
     total += n;
     if (total > FLAGS_max_expanded_bytes) {
@@ -107,6 +141,26 @@ absl::Status Spool() {
         WriteFull(kOutputFd, absl::string_view(reinterpret_cast<const char*>(buffer.data()), n)));
     ReportProgress({{"bytes", total}, {"total", 0}});
   }
+  return absl::OkStatus();
+}
+
+absl::Status Spool() {
+  FileSource input{UniqueFd(kInputFd)};
+  HULL_ASSIGN_OR_RETURN(const std::unique_ptr<Decompressor> plain,
+                        Decompressor::Create(input, Compression::kAny));
+  HULL_RETURN_IF_ERROR(CopyToOutput(*plain));
+  ReportResult(nlohmann::json::object());
+  return absl::OkStatus();
+}
+
+absl::Status Expand() {
+  HULL_ASSIGN_OR_RETURN(const Digest digest, Digest::Parse(FLAGS_layer));
+  RangeSource blob(FLAGS_layer_offset, FLAGS_layer_size);
+  HULL_ASSIGN_OR_RETURN(const std::unique_ptr<Decompressor> plain,
+                        Decompressor::Create(blob, Compression::kAny));
+  VerifiedSource tar(*plain, "the layer's uncompressed content", digest, VerifiedSource::kAnySize);
+  HULL_RETURN_IF_ERROR(CopyToOutput(tar));
+  HULL_RETURN_IF_ERROR(tar.Finish());
   ReportResult(nlohmann::json::object());
   return absl::OkStatus();
 }
@@ -115,7 +169,8 @@ absl::StatusOr<std::unique_ptr<Layout>> OpenLayout() {
   struct stat info;
   if (fstat(kInputFd, &info) != 0) return PosixError("stat the image layout");
   if (!S_ISSOCK(info.st_mode)) return Layout::Open(UniqueFd(kInputFd));
-  return Layout::OpenThrough([](const std::string& path) { return RequestFile(kInputFd, path); });
+  return Layout::Open(
+      FileSet::OpenThrough([](const std::string& path) { return RequestFile(kInputFd, path); }));
 }
 
 absl::Status Inspect() {
@@ -172,7 +227,15 @@ absl::Status Convert() {
   limits.tree.max_entries = FLAGS_max_entries;
   RootfsBuilder builder(kOutputFd, kScratchFd, limits);
   uint64_t total_bytes = 0;
-  for (const Descriptor& layer : manifest.layers) total_bytes += layer.size;
+  for (const Descriptor& layer : manifest.layers) {
+    // The blobs are kept, and a sparse file of any size takes a few bytes in an archive.
+    if (layer.size > FLAGS_max_expanded_bytes - total_bytes) {
+      return absl::ResourceExhaustedError(absl::StrCat("the layers take more than the ",
+                                                       FLAGS_max_expanded_bytes, " bytes allowed"));
+    }
+    total_bytes += layer.size;
+  }
+  nlohmann::json layer_bytes = nlohmann::json::array();
   uint64_t done_bytes = 0;
   for (size_t i = 0; i < manifest.layers.size(); ++i) {
     const Descriptor& layer = manifest.layers[i];
@@ -180,8 +243,10 @@ absl::Status Convert() {
                                           layer.digest.ToString(), ")");
     absl::StatusOr<std::unique_ptr<ByteSource>> blob = layout->OpenBlob(layer.digest);
     if (!blob.ok()) return Annotate(blob.status(), what);
+    KeptSource kept(**blob);
+    const uint64_t expanded_before = builder.expanded_bytes();
     absl::Status added =
-        builder.AddLayer(**blob, layer, config.diff_ids[i], [&](uint64_t blob_bytes) {
+        builder.AddLayer(kept, layer, config.diff_ids[i], [&](uint64_t blob_bytes) {
           ReportProgress({{"layer", i + 1},
                           {"layers", manifest.layers.size()},
                           {"bytes", done_bytes + blob_bytes},
@@ -189,13 +254,14 @@ absl::Status Convert() {
         });
     if (!added.ok()) return Annotate(added, what);
     done_bytes += layer.size;
+    layer_bytes.push_back(builder.expanded_bytes() - expanded_before);
   }
   // The file system is the same whenever the same image is converted: its identity is the image's.
   std::array<uint8_t, 16> uuid;
   const std::string bytes = absl::HexStringToBytes(digest.hex());
   std::copy_n(bytes.begin(), uuid.size(), uuid.begin());
   HULL_RETURN_IF_ERROR(builder.Finish(uuid));
-  ReportResult(nlohmann::json::object());
+  ReportResult({{"layer_bytes", std::move(layer_bytes)}});
   return absl::OkStatus();
 }
 
@@ -218,7 +284,9 @@ absl::Status RunVerb(absl::string_view verb) {
   if (verb == "spool") return Spool();
   if (verb == "inspect") return Inspect();
   if (verb == "convert") return Convert();
-  return absl::InvalidArgumentError("usage: hull-unpack spool|inspect|convert (run by hull)");
+  if (verb == "expand") return Expand();
+  return absl::InvalidArgumentError(
+      "usage: hull-unpack spool|inspect|convert|expand (run by hull)");
 }
 
 int Report(const absl::Status& status) {
@@ -258,7 +326,7 @@ absl::StatusOr<OpenedFiles> ReplaceDirectory() {
   OpenedFiles files;
   struct stat info;
   if (fstat(kInputFd, &info) != 0 || !S_ISDIR(info.st_mode)) return files;
-  files.directory.Reset(fcntl(kInputFd, F_DUPFD_CLOEXEC, kManifestFd + 1));
+  files.directory.Reset(fcntl(kInputFd, F_DUPFD_CLOEXEC, kLayersFd + 1));
   if (!files.directory.valid()) return PosixError("duplicate a descriptor");
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
@@ -273,7 +341,7 @@ absl::StatusOr<OpenedFiles> ReplaceDirectory() {
 // What the store gave this program, of which a verb has some.
 std::vector<int> GivenDescriptors() {
   std::vector<int> given;
-  for (int fd = kInputFd; fd <= kManifestFd; ++fd) {
+  for (int fd = kInputFd; fd <= kLayersFd; ++fd) {
     if (fcntl(fd, F_GETFD) >= 0) given.push_back(fd);
   }
   return given;

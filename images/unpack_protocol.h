@@ -9,11 +9,14 @@
 //
 //   spool    kInputFd, kOutputFd: copies the input, decompressed, to the output. {"result": {}}
 //   inspect  kInputFd: {"result": {"images": [{"manifest": DIGEST, "size": N, "names": [S, ...]}]}}
-//   convert  kInputFd, kOutputFd and the other three, with --manifest and --manifest_size:
-//            {"result": {}}
+//   convert  kInputFd, kOutputFd and the other four, with --manifest and --manifest_size:
+//            {"result": {"layer_bytes": [N, ...]}}, the size of each layer's uncompressed tar file
+//   expand   kInputFd, kOutputFd, with --layer, --layer_offset and --layer_size: decompresses a
+//   layer
+//            that lies there in the input. {"result": {}}
 //
 // kInputFd is a layout (a directory, or an uncompressed tar file that can be read at any position);
-// for spool, any file.
+// for spool, any file; for expand, what convert wrote to kLayersFd.
 
 #ifndef IMAGES_UNPACK_PROTOCOL_H_
 #define IMAGES_UNPACK_PROTOCOL_H_
@@ -25,6 +28,8 @@ inline constexpr int kOutputFd = 4;    // the root file system image; empty
 inline constexpr int kScratchFd = 5;   // temporary data; empty
 inline constexpr int kConfigFd = 6;    // the image configuration, as it is in the layout; empty
 inline constexpr int kManifestFd = 7;  // the image manifest, likewise
+// The layers' blobs as they are in the layout, one after another in the manifest's order; empty.
+inline constexpr int kLayersFd = 8;
 
 }  // namespace hull::images
 

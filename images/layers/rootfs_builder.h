@@ -46,6 +46,8 @@ class RootfsBuilder {
   // when the disk is full. After an error the image is of no use.
   absl::Status AddLayer(ByteSource& blob, const Descriptor& descriptor, const Digest& diff_id,
                         const Progress& progress);
+  // Bytes of the uncompressed layers so far.
+  uint64_t expanded_bytes() const { return expanded_bytes_; }
   // Completes the image.
   absl::Status Finish(const std::array<uint8_t, 16>& uuid);
 

@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <vector>
@@ -22,6 +23,13 @@ absl::StatusOr<size_t> FileSource::Read(std::span<uint8_t> buffer) {
     if (n >= 0) return static_cast<size_t>(n);
     if (errno != EINTR) return PosixError("read");
   }
+}
+
+absl::StatusOr<size_t> TextSource::Read(std::span<uint8_t> buffer) {
+  const size_t n = std::min(buffer.size(), rest_.size());
+  std::copy_n(rest_.begin(), n, buffer.begin());
+  rest_.remove_prefix(n);
+  return n;
 }
 
 // libcrypto fails here only when there is no memory left for 200 bytes.

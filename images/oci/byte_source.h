@@ -37,6 +37,16 @@ class FileSource : public ByteSource {
   UniqueFd fd_;
 };
 
+// The bytes of a text, which must outlive the source.
+class TextSource : public ByteSource {
+ public:
+  explicit TextSource(absl::string_view text) : rest_(text) {}
+  absl::StatusOr<size_t> Read(std::span<uint8_t> buffer) override;
+
+ private:
+  absl::string_view rest_;
+};
+
 // A running SHA-256.
 class Sha256 {
  public:

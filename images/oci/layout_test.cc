@@ -8,6 +8,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -17,9 +18,13 @@
 namespace hull::images {
 namespace {
 
+using testing::Compress;
+using testing::DockerArchive;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::MakeTar;
+using testing::Sha256Of;
+using testing::TarOfFiles;
 using testing::TestLayout;
 
 // Every test runs on a directory and on a tar file.
@@ -140,15 +145,119 @@ TEST_P(LayoutTest, DamagedBlobsAreRefused) {
 
 INSTANTIATE_TEST_SUITE_P(DirectoryAndTar, LayoutTest, ::testing::Bool());
 
-TEST(LayoutKindTest, OtherArchivesAreExplained) {
-  const std::string path = ::testing::TempDir() + "/docker-archive.tar";
-  ASSERT_TRUE(
-      WriteFileAtomically(path, MakeTar({{.path = "manifest.json", .data = "[]"}}), 0644).ok());
-  EXPECT_THAT(Layout::Open(UniqueFd::Open(path, O_RDONLY).value()).status().ToString(),
-              HasSubstr("docker-archive"));
+// The other two forms, each as a directory and as a tar file.
+class OlderFormTest : public LayoutTest {
+ protected:
+  absl::StatusOr<std::unique_ptr<Layout>> OpenFiles(
+      const std::map<std::string, std::string>& files) {
+    const std::string path = directory_ + "/files";
+    std::filesystem::remove_all(path);
+    if (GetParam()) {
+      EXPECT_TRUE(WriteFileAtomically(path, TarOfFiles(files), 0644).ok());
+    } else {
+      for (const auto& [name, content] : files) {
+        std::filesystem::create_directories(std::filesystem::path(path + "/" + name).parent_path());
+        EXPECT_TRUE(WriteFileAtomically(path + "/" + name, content, 0644).ok());
+      }
+    }
+    return Layout::Open(UniqueFd::Open(path, O_RDONLY).value());
+  }
+};
+
+TEST_P(OlderFormTest, DockerArchive) {
+  const std::string other = MakeTar({{.path = "g", .data = "y"}});
+  for (const char* filter : {"", "gzip", "zstd"}) {
+    const absl::StatusOr<std::unique_ptr<Layout>> layout =
+        OpenFiles(DockerArchive({Layer(), other}, {"busybox:1", "localhost/app:v1"}, filter));
+    ASSERT_TRUE(layout.ok()) << layout.status();
+    const absl::StatusOr<std::vector<ImageInLayout>> images = SelectImages(**layout);
+    ASSERT_TRUE(images.ok()) << images.status();
+    ASSERT_EQ(images->size(), 1u);
+    EXPECT_THAT((*images)[0].names, ElementsAre("docker.io/library/busybox:1", "localhost/app:v1"));
+    const std::string text = (*layout)->ReadBlob((*images)[0].manifest).value();
+    const Manifest manifest = ParseManifest(text).value();
+    EXPECT_TRUE((*layout)->ReadBlob(manifest.config).ok());
+    ASSERT_EQ(manifest.layers.size(), 2u);
+    const std::string stored = *filter == '\0' ? other : Compress(other, filter);
+    EXPECT_EQ(manifest.layers[1].digest, Sha256Of(stored)) << filter;
+    EXPECT_EQ(manifest.layers[1].size, stored.size());
+    EXPECT_THAT(manifest.layers[1].media_type, ::testing::EndsWith(filter));
+    EXPECT_TRUE((*layout)->OpenBlob(manifest.layers[1].digest).ok());
+    EXPECT_TRUE(absl::IsNotFound((*layout)->OpenBlob(Sha256Of("nothing")).status()));
+  }
+}
+
+TEST_P(OlderFormTest, BadDockerArchives) {
+  const auto expect = [this](const std::string& name, const std::string& content,
+                             const std::string& what) {
+    std::map<std::string, std::string> files = DockerArchive({Layer()}, {"a"});
+    if (content.empty()) {
+      files.erase(name);
+    } else {
+      files[name] = content;
+    }
+    EXPECT_THAT(OpenFiles(files).status().ToString(), HasSubstr(what)) << name << content;
+  };
+  expect("manifest.json", "[{]", "not a JSON list");
+  expect("manifest.json", R"([{"Config":"../x","Layers":[]}])", "component");
+  expect("manifest.json", R"([{"Config":"config.json","Layers":[]}])", "0 layers");
+  expect("config.json", "", "\"config.json\" is missing");
+  expect("config.json", "[]", "not a JSON object");
+  expect("config.json", std::string((4 << 20) + 1, ' '), "larger than");
+  expect("0/layer.tar", "", "layer 1 of 1");
+}
+
+TEST_P(OlderFormTest, DirTransport) {
+  TestLayout oci;
+  const nlohmann::json descriptor = oci.AddImage({Layer()}, "");
+  std::map<std::string, std::string> files = {{"version", "Directory Transport Version: 1.1\n"}};
+  for (const auto& [path, content] : oci.files) {
+    files[path == TestLayout::BlobPath(descriptor) ? "manifest.json"
+                                                   : path.substr(path.rfind('/') + 1)] = content;
+  }
+  const absl::StatusOr<std::unique_ptr<Layout>> layout = OpenFiles(files);
+  ASSERT_TRUE(layout.ok()) << layout.status();
+  const ImageInLayout image = SelectImages(**layout)->front();
+  // The manifest is the author's own, byte for byte.
+  EXPECT_EQ(image.manifest.digest.ToString(), descriptor["digest"]);
+  EXPECT_TRUE(image.names.empty());
+  const Manifest manifest = ParseManifest((*layout)->ReadBlob(image.manifest).value()).value();
+  EXPECT_TRUE((*layout)->ReadBlob(manifest.config).ok());
+  files["manifest.json"] =
+      R"({"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json"})";
+  EXPECT_THAT(OpenFiles(files).status().ToString(), HasSubstr("not the manifest of one image"));
+}
+
+INSTANTIATE_TEST_SUITE_P(DirectoryAndTar, OlderFormTest, ::testing::Bool());
+
+TEST(LayoutKindTest, LinksWithinADockerArchiveAreFollowed) {
+  const std::map<std::string, std::string> files = DockerArchive({Layer(), Layer()}, {"a"});
+  const auto open = [&](const std::string& target, char type) {
+    std::vector<testing::TarEntry> entries;
+    for (const auto& [name, content] : files) {
+      if (name == "1/layer.tar") {
+        entries.push_back({.path = name, .type = type, .link = target});
+      } else {
+        entries.push_back({.path = name, .data = content});
+      }
+    }
+    const std::string path = ::testing::TempDir() + "/linked.tar";
+    EXPECT_TRUE(WriteFileAtomically(path, MakeTar(entries), 0644).ok());
+    return Layout::Open(UniqueFd::Open(path, O_RDONLY).value()).status();
+  };
+  EXPECT_TRUE(open("../0/layer.tar", '2').ok());
+  EXPECT_TRUE(open("0/layer.tar", '1').ok());
+  EXPECT_THAT(open("../../../etc/passwd", '2').ToString(), HasSubstr("not a regular file"));
+  EXPECT_THAT(open("/etc/passwd", '2').ToString(), HasSubstr("not a regular file"));
+  EXPECT_THAT(open("layer.tar", '2').ToString(), HasSubstr("more than 8 links"));
+  EXPECT_THAT(open("../nothing", '2').ToString(), HasSubstr("missing"));
+}
+
+TEST(LayoutKindTest, OtherArchivesAreRefused) {
+  const std::string path = ::testing::TempDir() + "/other.tar";
   ASSERT_TRUE(WriteFileAtomically(path, MakeTar({{.path = "x", .data = "y"}}), 0644).ok());
   EXPECT_THAT(Layout::Open(UniqueFd::Open(path, O_RDONLY).value()).status().ToString(),
-              HasSubstr("no \"oci-layout\""));
+              HasSubstr("there are no images here"));
   unlink(path.c_str());
 }
 

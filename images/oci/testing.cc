@@ -168,9 +168,32 @@ void TestLayout::WriteDirectory(const std::string& path) const {
   }
 }
 
-std::string TestLayout::ToTar() const {
+std::string TestLayout::ToTar() const { return TarOfFiles(AllFiles()); }
+
+std::map<std::string, std::string> DockerArchive(const std::vector<std::string>& layers,
+                                                 const std::vector<std::string>& names,
+                                                 absl::string_view filter) {
+  std::map<std::string, std::string> files;
+  nlohmann::json config = {{"architecture", "amd64"},
+                           {"os", "linux"},
+                           {"config", {{"Cmd", {"sh"}}}},
+                           {"rootfs", {{"type", "layers"}, {"diff_ids", nlohmann::json::array()}}}};
+  nlohmann::json image = {
+      {"Config", "config.json"}, {"RepoTags", names}, {"Layers", nlohmann::json::array()}};
+  for (const std::string& layer : layers) {
+    config["rootfs"]["diff_ids"].push_back(Sha256Of(layer).ToString());
+    const std::string path = absl::StrCat(image["Layers"].size(), "/layer.tar");
+    image["Layers"].push_back(path);
+    files[path] = filter.empty() ? layer : Compress(layer, filter);
+  }
+  files["config.json"] = DumpJson(config);
+  files["manifest.json"] = DumpJson(nlohmann::json::array({image}));
+  return files;
+}
+
+std::string TarOfFiles(const std::map<std::string, std::string>& files) {
   std::vector<TarEntry> entries;
-  for (const auto& [name, content] : AllFiles()) {
+  for (const auto& [name, content] : files) {
     entries.push_back(TarEntry{.path = name, .data = content});
   }
   return MakeTar(entries);

@@ -73,6 +73,13 @@ struct TestLayout {
   std::map<std::string, std::string> AllFiles() const;
 };
 
+// The files of a docker-archive with one image of these uncompressed layers, as `docker save`
+// writes them: layer N is "N/layer.tar", compressed with `filter` ("gzip", "zstd") if there is one.
+std::map<std::string, std::string> DockerArchive(const std::vector<std::string>& layers,
+                                                 const std::vector<std::string>& names,
+                                                 absl::string_view filter = "");
+std::string TarOfFiles(const std::map<std::string, std::string>& files);
+
 }  // namespace hull::images::testing
 
 #endif  // IMAGES_OCI_TESTING_H_

@@ -3,7 +3,8 @@
 //   1. kRoundTrips times: the guest sends kMessage bytes, the host sends them back;
 //   2. the guest sends kStream bytes, the host answers with one byte;
 //   3. the host sends kStream bytes, the guest answers with one byte;
-//   4. the host closes the connection, and only then the guest ends: a machine that restarts need not
+//   4. the host closes the connection, and only then the guest ends: a machine that restarts need
+//   not
 //      deliver what it has just been given.
 
 #ifndef TESTS_BENCH_VSOCK_EXCHANGE_H_

@@ -70,7 +70,8 @@ class ImagesTest(harness.HullTestCase):
         self.assert_output(self.hull("run", "--rm", "relative:1", "echo", "r"), "r\n")
 
     def test_rmi_of_nothing(self):
-        self.assert_error(self.hull("rmi", "nosuchimage"), "nosuchimage")
+        self.assert_error(self.hull("rmi", "nosuchimage"), "nosuchimage", status=1)
+        self.assert_output(self.hull("rmi", "--ignore", "nosuchimage"), "")
 
     def test_layers_and_whiteouts(self):
         first = self.busybox_layer(

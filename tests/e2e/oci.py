@@ -99,6 +99,26 @@ class Layout:
             {"schemaVersion": 2, "mediaType": INDEX, "manifests": list(manifests)}))
 
 
+def docker_archive(path, layers, names, compress=None):
+    """Writes a docker-archive with one image, as `docker save` does. Returns the image's id."""
+    stored = [compress(layer) if compress else layer for layer in layers]
+    config = json.dumps({
+        "architecture": "amd64", "os": "linux", "config": {"Cmd": ["/bin/sh"]},
+        "rootfs": {"type": "layers", "diff_ids": [digest_of(layer) for layer in layers]}}).encode()
+    members = {"config.json": config}
+    for number, data in enumerate(stored):
+        members[f"{number}/layer.tar"] = data
+    members["manifest.json"] = json.dumps([{
+        "Config": "config.json", "RepoTags": names,
+        "Layers": [f"{number}/layer.tar" for number in range(len(layers))]}]).encode()
+    with tarfile.open(path, "w") as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return digest_of(config).split(":")[1]
+
+
 def busybox_entries():
     """The smallest root in which a shell runs."""
     busybox = pathlib.Path("/bin/busybox").read_bytes()

@@ -37,10 +37,11 @@ class UnpackSandboxTest : public testing::Test {
   }
   absl::Status Load(const std::string& program) const {
     return images::Store(directory_.Path("images"))
-        .Load(directory_.Path("layout"), {.unpack_program = DataFile(program),
-                                          .user_claims = directory_.Path("users.lock"),
-                                          .name = {},
-                                          .progress = {}})
+        .Load(directory_.Path("layout"),
+              {.unpack_program = {.path = DataFile(program),
+                                  .user_claims = directory_.Path("users.lock")},
+               .name = {},
+               .progress = {}})
         .status();
   }
   // With the system call `number` failing with `error` as on a host that lacks something.

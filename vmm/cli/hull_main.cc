@@ -10,8 +10,10 @@
 #include "absl/strings/str_cat.h"
 #include "vmm/base/out_of_memory.h"
 #include "vmm/cli/image_commands.h"
+#include "vmm/cli/image_transfer_commands.h"
 #include "vmm/cli/info_command.h"
 #include "vmm/cli/message.h"
+#include "vmm/cli/registry_commands.h"
 #include "vmm/cli/run_command.h"
 #include "vmm/cli/version.h"
 #include "vmm/container/outcome.h"
@@ -27,8 +29,12 @@ Usage: hull VERB [ARG...]
 
   run       Run a command in a new container
   images    List the images on this machine
-  load      Take images of an OCI layout into the store
+  pull      Fetch an image from a registry         push  Send one there
+  load      Take images of an archive into the store
+  save      Write images to an archive
+  tag       Give an image a further name           untag, history, login, logout
   rmi       Remove images
+  image     The same and more: inspect, prune, exists
   host      Manage the emulated host, where the CPU has no virtualisation
   info      Show this machine and whether it keeps its part of isolation
   version   Print the version
@@ -55,6 +61,15 @@ constexpr Verb kVerbs[] = {
     {"images", ImagesCommand},
     {"load", LoadCommand},
     {"rmi", RmiCommand},
+    {"image", ImageCommand},
+    {"save", SaveCommand},
+    {"tag", TagCommand},
+    {"untag", UntagCommand},
+    {"history", HistoryCommand},
+    {"pull", PullCommand},
+    {"push", PushCommand},
+    {"login", LoginCommand},
+    {"logout", LogoutCommand},
     {"host", emulated_host::RunHostVerb},
     {"info", InfoCommand},
     {"version", VersionCommand},

@@ -1,22 +1,30 @@
-// `hull images`, `hull load` and `hull rmi`.
+// The verbs that look at images and change their names: `hull images`, `rmi`, `tag`, `untag`,
+// `history`, and `hull image …`.
 
 #ifndef VMM_CLI_IMAGE_COMMANDS_H_
 #define VMM_CLI_IMAGE_COMMANDS_H_
 
-#include <cstdint>
 #include <string>
 #include <vector>
+
+#include "absl/status/statusor.h"
+#include "nlohmann/json.hpp"
+#include "vmm/cli/installation.h"
 
 namespace hull::cli {
 
 // `args` is what follows the verb. Return the exit status.
 int ImagesCommand(const std::vector<std::string>& args);
-int LoadCommand(const std::vector<std::string>& args);
 int RmiCommand(const std::vector<std::string>& args);
+int TagCommand(const std::vector<std::string>& args);
+int UntagCommand(const std::vector<std::string>& args);
+int HistoryCommand(const std::vector<std::string>& args);
+// `hull image VERB`: the verbs above and load, save, pull, push, inspect, prune, exists.
+int ImageCommand(const std::vector<std::string>& args);
 
-// For the tables: "4.19 MB" (powers of 1000, three digits, as podman), "3 weeks ago".
-std::string HumanSize(uint64_t bytes);
-std::string HumanAge(int64_t seconds);
+// The image that `name` stands for, as `hull image inspect` and `hull inspect` show it. kNotFound.
+absl::StatusOr<nlohmann::json> InspectImageByName(const Installation& installation,
+                                                  const std::string& name);
 
 }  // namespace hull::cli
 

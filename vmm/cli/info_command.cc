@@ -12,7 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "nlohmann/json.hpp"
 #include "vmm/cli/command_line.h"
-#include "vmm/cli/image_commands.h"
+#include "vmm/cli/image_views.h"
 #include "vmm/cli/installation.h"
 #include "vmm/cli/message.h"
 #include "vmm/cli/usage_formatter.h"

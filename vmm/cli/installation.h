@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "images/unpack_program.h"
 
 namespace hull::cli {
 
@@ -24,8 +25,7 @@ struct Installation {
 
   std::string Program(absl::string_view name) const;
   std::string ImageStore() const;
-  // Where those of `users` are claimed.
-  std::string UserClaims() const;
+  images::UnpackProgram UnpackProgram() const;
 };
 
 }  // namespace hull::cli

@@ -210,9 +210,7 @@ int RunCommand(const std::vector<std::string>& args) {
   const images::Store store(installation->ImageStore());
   const absl::StatusOr<images::ResolvedImage> image = store.ResolveOrLoadBuiltin(
       flags->image, installation->share,
-      {.unpack_program = installation->Program("hull-unpack"),
-       .users = installation->users,
-       .user_claims = installation->UserClaims(),
+      {.unpack_program = installation->UnpackProgram(),
        .name = {},
        .cancel_fd = interruption->fd(),
        .progress = [&progress](const images::LoadProgress& state) { progress.Show(state); }});

@@ -56,14 +56,19 @@ void FillContainer(const Config& config, agent::ContainerSpec* container) {
           container);
 }
 
-void FillProcess(const Process& from, uint64_t stream_token, agent::ProcessSpec* process) {
-  process->set_process_id(kMainProcessId);
+void FillProcess(const Process& from, uint32_t process_id, uint64_t stream_token,
+                 agent::ProcessSpec* process) {
+  process->set_process_id(process_id);
   process->set_stream_token(stream_token);
   process->set_attach_stdin(from.attach_stdin);
   for (const std::string& arg : from.args) process->add_args(arg);
   for (const std::string& variable : from.environment) process->add_environment(variable);
   process->set_working_directory(from.working_directory);
   process->set_user(from.user);
+  if (from.terminal) {
+    process->mutable_terminal()->set_rows(from.terminal_size.rows);
+    process->mutable_terminal()->set_columns(from.terminal_size.columns);
+  }
   agent::Rlimit* open_files = process->add_rlimits();
   open_files->set_resource(RLIMIT_NOFILE);
   open_files->set_soft(kDefaultOpenFiles);
@@ -81,6 +86,13 @@ Outcome StartFailure(const agent::StartFailed& failed) {
   return {.exit_status = status, .error = Printable(failed.message())};
 }
 
+// Of a message that always fits.
+std::string SmallFrame(const agent::HostMessage& message) {
+  std::string frame;
+  AppendFrame(message, &frame).IgnoreError();
+  return frame;
+}
+
 absl::Status Violation(absl::string_view what) { return absl::InvalidArgumentError(what); }
 
 }  // namespace
@@ -92,29 +104,57 @@ absl::StatusOr<std::string> StartContainerFrames(const Config& config, uint64_t 
   HULL_RETURN_IF_ERROR(AppendFrame(message, &frames));
   agent::StartContainer* start = message.mutable_start_container();
   FillContainer(config, start->mutable_container());
-  FillProcess(config.process, stream_token, start->mutable_process());
+  FillProcess(config.process, kMainProcessId, stream_token, start->mutable_process());
   HULL_RETURN_IF_ERROR(AppendFrame(message, &frames));
   return frames;
 }
 
-std::string SignalFrame(uint32_t signal) {
-  agent::HostMessage message;
-  message.mutable_signal_process()->set_process_id(kMainProcessId);
-  message.mutable_signal_process()->set_signal(signal);
+absl::StatusOr<std::string> StartProcessFrame(uint32_t process_id, uint64_t stream_token,
+                                              const ExecRequest& request) {
   std::string frame;
-  AppendFrame(message, &frame).IgnoreError();  // a few bytes always fit
+  agent::HostMessage message;
+  agent::ProcessSpec* process = message.mutable_start_process()->mutable_process();
+  FillProcess(request.process, process_id, stream_token, process);
+  process->set_discard_output(request.detach);
+  HULL_RETURN_IF_ERROR(AppendFrame(message, &frame));
   return frame;
+}
+
+std::string SignalFrame(uint32_t process_id, uint32_t signal) {
+  agent::HostMessage message;
+  message.mutable_signal_process()->set_process_id(process_id);
+  message.mutable_signal_process()->set_signal(signal);
+  return SmallFrame(message);
+}
+
+std::string ResizeTerminalFrame(uint32_t process_id, const TerminalSize& size) {
+  agent::HostMessage message;
+  message.mutable_resize_terminal()->set_process_id(process_id);
+  message.mutable_resize_terminal()->mutable_size()->set_rows(size.rows);
+  message.mutable_resize_terminal()->mutable_size()->set_columns(size.columns);
+  return SmallFrame(message);
+}
+
+std::string ListProcessesFrame(uint32_t request_id, uint32_t after_pid) {
+  agent::HostMessage message;
+  message.mutable_list_processes()->set_request_id(request_id);
+  message.mutable_list_processes()->set_after_pid(after_pid);
+  return SmallFrame(message);
+}
+
+std::string GetStatisticsFrame(uint32_t request_id) {
+  agent::HostMessage message;
+  message.mutable_get_statistics()->set_request_id(request_id);
+  return SmallFrame(message);
 }
 
 std::string ShutdownFrame() {
   agent::HostMessage message;
   message.mutable_shutdown();
-  std::string frame;
-  AppendFrame(message, &frame).IgnoreError();  // a few bytes always fit
-  return frame;
+  return SmallFrame(message);
 }
 
-absl::StatusOr<ConnectionRole> ParseHello(std::span<const uint8_t> payload, uint64_t stream_token) {
+absl::StatusOr<GuestHello> ParseHello(std::span<const uint8_t> payload) {
   agent::Hello hello;
   if (!hello.ParseFromArray(payload.data(), static_cast<int>(payload.size()))) {
     return Violation("a Hello that does not decode");
@@ -126,16 +166,65 @@ absl::StatusOr<ConnectionRole> ParseHello(std::span<const uint8_t> payload, uint
           static_cast<uint32_t>(agent::PROTOCOL_VERSION),
           ": the initramfs and hull are not of the same build"));
     }
-    return ConnectionRole::kControl;
+    return GuestHello();
   }
   const bool is_stdio = hello.role_case() == agent::Hello::kStdio;
   if (!is_stdio && hello.role_case() != agent::Hello::kStandardError) {
     return Violation("a connection without a role");
   }
   const agent::StreamRole& stream = is_stdio ? hello.stdio() : hello.standard_error();
-  if (stream.process_id() != kMainProcessId) return Violation("a stream of an unknown process");
-  if (stream.token() != stream_token) return Violation("a stream with a wrong token");
-  return is_stdio ? ConnectionRole::kStdio : ConnectionRole::kStandardError;
+  return GuestHello{.role = is_stdio ? ConnectionRole::kStdio : ConnectionRole::kStandardError,
+                    .process_id = stream.process_id(),
+                    .token = stream.token()};
+}
+
+absl::StatusOr<ProcessPage> ParseProcessPage(absl::string_view answer) {
+  agent::ProcessList list;
+  if (!list.ParseFromArray(answer.data(), static_cast<int>(answer.size()))) {
+    return Violation("a list of processes that does not decode");
+  }
+  if (list.processes_size() > kMaxListedProcesses) {
+    return Violation("a list of too many processes");
+  }
+  if (list.processes_size() == 0 && !list.complete()) return Violation("an endless list");
+  ProcessPage page = {
+      .request_id = list.request_id(), .processes = {}, .complete = list.complete()};
+  uint32_t last_pid = 0;
+  for (const agent::ProcessEntry& entry : list.processes()) {
+    if (entry.pid() <= last_pid) return Violation("processes that are not in order");
+    last_pid = entry.pid();
+    const bool letter = entry.state() > 0x20 && entry.state() < 0x7f;
+    page.processes.push_back({.pid = entry.pid(),
+                              .parent_pid = entry.parent_pid(),
+                              .uid = entry.uid(),
+                              .user = entry.user(),
+                              .state = letter ? static_cast<char>(entry.state()) : '?',
+                              .cpu_time_ms = entry.cpu_time_ms(),
+                              .elapsed_ms = entry.elapsed_ms(),
+                              .terminal = entry.terminal(),
+                              .command = entry.command()});
+  }
+  return page;
+}
+
+absl::StatusOr<GuestStatistics> ParseStatistics(absl::string_view answer) {
+  agent::Statistics from;
+  if (!from.ParseFromArray(answer.data(), static_cast<int>(answer.size()))) {
+    return Violation("statistics that do not decode");
+  }
+  return GuestStatistics{.request_id = from.request_id(),
+                         .memory_total_bytes = from.memory_total_bytes(),
+                         .memory_available_bytes = from.memory_available_bytes(),
+                         .memory_free_bytes = from.memory_free_bytes(),
+                         .cpus = from.cpus(),
+                         .cpu_busy_ms = from.cpu_busy_ms(),
+                         .processes = from.processes(),
+                         .threads = from.threads(),
+                         .block_read_bytes = from.block_read_bytes(),
+                         .block_written_bytes = from.block_written_bytes(),
+                         .block_reads = from.block_reads(),
+                         .block_writes = from.block_writes(),
+                         .uptime_ms = from.uptime_ms()};
 }
 
 absl::StatusOr<AgentEvent> ParseAgentMessage(std::span<const uint8_t> payload) {
@@ -145,18 +234,18 @@ absl::StatusOr<AgentEvent> ParseAgentMessage(std::span<const uint8_t> payload) {
   }
   switch (message.message_case()) {
     case agent::AgentMessage::kStarted:
-      if (message.started().process_id() != kMainProcessId) return Violation("an unknown process");
-      return AgentEvent{.kind = AgentEvent::Kind::kStarted};
+      if (message.started().process_id() == 0) return Violation("a process without a number");
+      return AgentEvent{.kind = AgentEvent::Kind::kStarted,
+                        .process_id = message.started().process_id()};
     case agent::AgentMessage::kStartFailed:
-      if (message.start_failed().process_id() != kMainProcessId) {
-        return Violation("an unknown process");
-      }
+      if (message.start_failed().process_id() == 0) return Violation("a process without a number");
       return AgentEvent{.kind = AgentEvent::Kind::kStartFailed,
+                        .process_id = message.start_failed().process_id(),
                         .outcome = StartFailure(message.start_failed())};
     case agent::AgentMessage::kExited: {
       const agent::Exited& exited = message.exited();
-      if (exited.process_id() != kMainProcessId) return Violation("an unknown process");
-      AgentEvent event = {.kind = AgentEvent::Kind::kExited};
+      if (exited.process_id() == 0) return Violation("a process without a number");
+      AgentEvent event = {.kind = AgentEvent::Kind::kExited, .process_id = exited.process_id()};
       if (exited.status_case() == agent::Exited::kExitCode && exited.exit_code() <= 255) {
         event.outcome.exit_status = static_cast<int>(exited.exit_code());
       } else if (exited.status_case() == agent::Exited::kSignal && exited.signal() >= 1 &&
@@ -172,6 +261,17 @@ absl::StatusOr<AgentEvent> ParseAgentMessage(std::span<const uint8_t> payload) {
                         .outcome = {.exit_status = kHullFailed,
                                     .error = absl::StrCat("the guest's agent gave up: ",
                                                           Printable(message.fatal().message()))}};
+    case agent::AgentMessage::kProcessList: {
+      AgentEvent event = {.kind = AgentEvent::Kind::kProcesses};
+      message.process_list().SerializeToString(&event.answer);
+      HULL_RETURN_IF_ERROR(ParseProcessPage(event.answer).status());
+      return event;
+    }
+    case agent::AgentMessage::kStatistics: {
+      AgentEvent event = {.kind = AgentEvent::Kind::kStatistics};
+      message.statistics().SerializeToString(&event.answer);
+      return event;
+    }
     case agent::AgentMessage::MESSAGE_NOT_SET:
       return AgentEvent();
   }

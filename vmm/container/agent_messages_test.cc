@@ -89,8 +89,8 @@ TEST(AgentMessagesTest, WhatIsTooLargeForAFrameIsRefused) {
 }
 
 TEST(AgentMessagesTest, SignalAndShutdown) {
-  EXPECT_EQ(Decode(SignalFrame(15))[0].signal_process().signal(), 15u);
-  EXPECT_EQ(Decode(SignalFrame(15))[0].signal_process().process_id(), kMainProcessId);
+  EXPECT_EQ(Decode(SignalFrame(7, 15))[0].signal_process().signal(), 15u);
+  EXPECT_EQ(Decode(SignalFrame(7, 15))[0].signal_process().process_id(), 7u);
   EXPECT_TRUE(Decode(ShutdownFrame())[0].has_shutdown());
 }
 
@@ -98,34 +98,30 @@ TEST(AgentMessagesTest, HelloSaysTheRole) {
   agent::Hello hello;
   hello.set_version(agent::PROTOCOL_VERSION);
   hello.mutable_control();
-  EXPECT_EQ(*ParseHello(Bytes(hello), kToken), ConnectionRole::kControl);
+  EXPECT_EQ(ParseHello(Bytes(hello))->role, ConnectionRole::kControl);
   hello.mutable_stdio()->set_process_id(kMainProcessId);
   hello.mutable_stdio()->set_token(kToken);
-  EXPECT_EQ(*ParseHello(Bytes(hello), kToken), ConnectionRole::kStdio);
+  EXPECT_EQ(ParseHello(Bytes(hello))->role, ConnectionRole::kStdio);
   hello.mutable_standard_error()->set_process_id(kMainProcessId);
   hello.mutable_standard_error()->set_token(kToken);
-  EXPECT_EQ(*ParseHello(Bytes(hello), kToken), ConnectionRole::kStandardError);
+  EXPECT_EQ(ParseHello(Bytes(hello))->role, ConnectionRole::kStandardError);
+  EXPECT_EQ(ParseHello(Bytes(hello))->process_id, kMainProcessId);
+  EXPECT_EQ(ParseHello(Bytes(hello))->token, kToken);
 }
 
 TEST(AgentMessagesTest, AStrangersHelloIsRefused) {
   agent::Hello hello;
   hello.set_version(agent::PROTOCOL_VERSION);
-  EXPECT_TRUE(absl::IsInvalidArgument(ParseHello(Bytes(hello), kToken).status()));
-  hello.mutable_stdio()->set_process_id(kMainProcessId);
-  hello.mutable_stdio()->set_token(kToken + 1);
-  EXPECT_TRUE(absl::IsInvalidArgument(ParseHello(Bytes(hello), kToken).status()));
-  hello.mutable_stdio()->set_process_id(kMainProcessId + 1);
-  hello.mutable_stdio()->set_token(kToken);
-  EXPECT_TRUE(absl::IsInvalidArgument(ParseHello(Bytes(hello), kToken).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(ParseHello(Bytes(hello)).status()));
   const std::vector<uint8_t> garbage(20, 0xff);
-  EXPECT_TRUE(absl::IsInvalidArgument(ParseHello(garbage, kToken).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(ParseHello(garbage).status()));
 }
 
 TEST(AgentMessagesTest, AnAgentOfAnotherVersionIsNamed) {
   agent::Hello hello;
   hello.set_version(agent::PROTOCOL_VERSION + 1);
   hello.mutable_control();
-  const absl::Status status = ParseHello(Bytes(hello), kToken).status();
+  const absl::Status status = ParseHello(Bytes(hello)).status();
   EXPECT_TRUE(absl::IsFailedPrecondition(status));
   EXPECT_THAT(std::string(status.message()), HasSubstr("version 2"));
 }
@@ -172,12 +168,116 @@ TEST(AgentMessagesTest, WhatMakesNoSenseIsAViolation) {
   EXPECT_FALSE(ParseAgentMessage(Bytes(message)).ok());
   message.mutable_exited()->set_signal(0);
   EXPECT_FALSE(ParseAgentMessage(Bytes(message)).ok());
-  message.mutable_started()->set_process_id(2);
+  message.mutable_started()->set_process_id(0);
   EXPECT_FALSE(ParseAgentMessage(Bytes(message)).ok());
   const std::vector<uint8_t> garbage(20, 0xff);
   EXPECT_FALSE(ParseAgentMessage(garbage).ok());
   // A message of a newer agent, on the other hand, is none.
   EXPECT_EQ(ParseAgentMessage({})->kind, AgentEvent::Kind::kNothing);
+}
+
+TEST(AgentMessagesTest, AFurtherProcessGetsTheRightsOfTheFirst) {
+  ExecRequest request = {.process = Example().process, .detach = true};
+  request.process.terminal = true;
+  request.process.terminal_size = {.rows = 24, .columns = 80};
+  const agent::ProcessSpec process =
+      Decode(*StartProcessFrame(9, kToken, request))[0].start_process().process();
+  EXPECT_EQ(process.process_id(), 9u);
+  EXPECT_EQ(process.stream_token(), kToken);
+  EXPECT_THAT(process.args(), ElementsAre("cat", "\xff"));
+  EXPECT_TRUE(process.discard_output());
+  EXPECT_EQ(process.terminal().rows(), 24u);
+  EXPECT_EQ(process.terminal().columns(), 80u);
+  const agent::ProcessSpec first =
+      Decode(*StartContainerFrames(Example(), kToken))[1].start_container().process();
+  EXPECT_EQ(process.capabilities().SerializeAsString(), first.capabilities().SerializeAsString());
+  EXPECT_EQ(process.rlimits_size(), first.rlimits_size());
+  EXPECT_FALSE(first.has_terminal());
+  request.process.args.push_back(std::string(agent::kMaxHostMessageBytes, 'x'));
+  EXPECT_TRUE(absl::IsInvalidArgument(StartProcessFrame(9, kToken, request).status()));
+}
+
+TEST(AgentMessagesTest, QuestionsAndResize) {
+  const agent::HostMessage resize =
+      Decode(ResizeTerminalFrame(3, {.rows = 65535, .columns = 1}))[0];
+  EXPECT_EQ(resize.resize_terminal().process_id(), 3u);
+  EXPECT_EQ(resize.resize_terminal().size().rows(), 65535u);
+  EXPECT_EQ(resize.resize_terminal().size().columns(), 1u);
+  EXPECT_EQ(Decode(ListProcessesFrame(4, 77))[0].list_processes().after_pid(), 77u);
+  EXPECT_EQ(Decode(GetStatisticsFrame(5))[0].get_statistics().request_id(), 5u);
+}
+
+TEST(AgentMessagesTest, APageOfProcesses) {
+  agent::AgentMessage message;
+  agent::ProcessList& list = *message.mutable_process_list();
+  list.set_request_id(4);
+  for (uint32_t pid = 1; pid <= 11; ++pid) {
+    agent::ProcessEntry& entry = *list.add_processes();
+    entry.set_pid(pid);
+    entry.set_state(pid == 1 ? 'S' : 0x1b);
+    entry.set_command("sh \x1b");
+  }
+  const absl::StatusOr<AgentEvent> event = ParseAgentMessage(Bytes(message));
+  ASSERT_TRUE(event.ok());
+  EXPECT_EQ(event->kind, AgentEvent::Kind::kProcesses);
+  const absl::StatusOr<ProcessPage> page = ParseProcessPage(event->answer);
+  ASSERT_TRUE(page.ok());
+  EXPECT_EQ(page->request_id, 4u);
+  EXPECT_FALSE(page->complete);
+  ASSERT_EQ(page->processes.size(), 11u);
+  EXPECT_EQ(page->processes[0].state, 'S');
+  EXPECT_EQ(page->processes[1].state, '?') << "nothing for a terminal";
+  EXPECT_EQ(page->processes[0].command, "sh \x1b");
+
+  list.mutable_processes(3)->set_pid(3);
+  EXPECT_FALSE(ParseAgentMessage(Bytes(message)).ok()) << "not ascending";
+  list.mutable_processes(3)->set_pid(4);
+  list.add_processes()->set_pid(12);
+  EXPECT_FALSE(ParseAgentMessage(Bytes(message)).ok()) << "too many";
+  list.clear_processes();
+  EXPECT_FALSE(ParseAgentMessage(Bytes(message)).ok()) << "none, and not complete";
+}
+
+TEST(AgentMessagesTest, Statistics) {
+  agent::AgentMessage message;
+  message.mutable_statistics()->set_request_id(5);
+  message.mutable_statistics()->set_memory_total_bytes(1000);
+  message.mutable_statistics()->set_threads(7);
+  const absl::StatusOr<AgentEvent> event = ParseAgentMessage(Bytes(message));
+  ASSERT_TRUE(event.ok());
+  const absl::StatusOr<GuestStatistics> statistics = ParseStatistics(event->answer);
+  ASSERT_TRUE(statistics.ok());
+  EXPECT_EQ(statistics->request_id, 5u);
+  EXPECT_EQ(statistics->memory_total_bytes, 1000u);
+  EXPECT_EQ(statistics->threads, 7u);
+}
+
+TEST(ExecRequestTest, ThereAndBack) {
+  ExecRequest request = {.process = Example().process};
+  request.process.terminal = true;
+  request.process.terminal_size = {.rows = 1, .columns = 65535};
+  const absl::StatusOr<ExecRequest> back = ParseExecRequest(SerializeExecRequest(request));
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(back->process, request.process);
+  EXPECT_FALSE(back->detach);
+}
+
+TEST(ExecRequestTest, WhatIsNone) {
+  const auto parse = [](auto change) {
+    ExecRequest request = {.process = Example().process};
+    change(request.process);
+    return ParseExecRequest(SerializeExecRequest(request)).ok();
+  };
+  EXPECT_TRUE(parse([](Process&) {}));
+  EXPECT_FALSE(parse([](Process& p) { p.args.clear(); }));
+  EXPECT_FALSE(parse([](Process& p) { p.args[0].clear(); }));
+  EXPECT_FALSE(parse([](Process& p) { p.args[1] = std::string(1, '\0'); }));
+  EXPECT_FALSE(parse([](Process& p) { p.environment = {std::string(1, '\0')}; }));
+  EXPECT_FALSE(parse([](Process& p) { p.working_directory = "w"; }));
+  EXPECT_FALSE(parse([](Process& p) { p.user = std::string(257, 'u'); }));
+  EXPECT_FALSE(parse([](Process& p) { p.args.assign(16385, "x"); }));
+  EXPECT_FALSE(ParseExecRequest("\xff").ok());
+  EXPECT_FALSE(ParseExecRequest("").ok());
 }
 
 }  // namespace

@@ -20,6 +20,8 @@
 #include "vmm/base/status_macros.h"
 #include "vmm/container/attach_protocol.h"
 #include "vmm/container/attach_socket.h"
+#include "vmm/container/detach_keys.h"
+#include "vmm/container/raw_terminal.h"
 #include "vmm/event/event_loop.h"
 
 namespace hull::container {
@@ -78,7 +80,8 @@ class StandardStream {
 
 class Client : public AttachSocket::Handler {
  public:
-  Client(EventLoop* loop, const AttachOptions& options) : loop_(loop), options_(options) {}
+  Client(EventLoop* loop, const AttachOptions& options)
+      : loop_(loop), options_(options), detach_keys_(options.detach_keys) {}
 
   absl::StatusOr<std::optional<Outcome>> Run(UniqueFd socket) {
     HULL_ASSIGN_OR_RETURN(socket_, AttachSocket::Create(loop_, std::move(socket), this));
@@ -87,8 +90,12 @@ class Client : public AttachSocket::Handler {
     if (!signal_fd_.valid()) return PosixError("create a signal descriptor");
     HULL_RETURN_IF_ERROR(
         loop_->AddFd(signal_fd_.get(), EPOLLIN, [this](uint32_t) { OnSignal(); }).status());
+    if (options_.terminal) HULL_RETURN_IF_ERROR(StartTerminal());
+    if (!options_.exec_request.empty()) SendExecRequest();
     if (options_.attach_stdin) StartStdin();
-    HULL_RETURN_IF_ERROR(loop_->Run());
+    const absl::Status ran = loop_->Run();
+    raw_terminal_.Restore();
+    HULL_RETURN_IF_ERROR(ran);
     HULL_RETURN_IF_ERROR(status_);
     return outcome_;
   }
@@ -109,12 +116,13 @@ class Client : public AttachSocket::Handler {
       case AttachType::kConsole:
         return WriteOut(&err_, AttachType::kConsole, frame.data);
       case AttachType::kNotice:
-        return WriteOut(&err_, AttachType::kConsole, absl::StrCat("hull: ", frame.data, "\n"));
+        return WriteOut(&err_, AttachType::kConsole,
+                        absl::StrCat("hull: ", frame.data, raw_terminal_.raw() ? "\r\n" : "\n"));
       case AttachType::kStdinCredit:
         credit_ = std::min(credit_ + frame.number, kInitialStdinCredit);
         return PumpStdin();
       case AttachType::kExited:
-        outcome_ = Outcome{.exit_status = static_cast<int>(frame.number)};
+        outcome_ = Outcome{.exit_status = static_cast<int>(frame.number), .detached = detaching_};
         return loop_->Stop();
       case AttachType::kFailed:
         outcome_ = Outcome{.exit_status = static_cast<int>(frame.number),
@@ -228,15 +236,92 @@ class Client : public AttachSocket::Handler {
     const ssize_t n = in_.Read(stdin_buffer_.get() + 1, room);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (n > 0) {
-      credit_ -= static_cast<uint32_t>(n);
-      socket_->SendMessage(absl::string_view(stdin_buffer_.get(), static_cast<size_t>(n) + 1));
-      if (stdin_watch_.has_value()) WatchStdin();
+      if (options_.terminal) {
+        SendTyped(absl::string_view(stdin_buffer_.get() + 1, static_cast<size_t>(n)));
+      } else {
+        credit_ -= static_cast<uint32_t>(n);
+        socket_->SendMessage(absl::string_view(stdin_buffer_.get(), static_cast<size_t>(n) + 1));
+      }
+      if (stdin_open_ && stdin_watch_.has_value()) WatchStdin();
       return;
     }
-    // The end, or an error (a terminal that hung up), which is an end to the container as well.
+    if (raw_terminal_.raw()) {
+      // The user's terminal is gone, and with it this client.
+      outcome_ = Outcome{.exit_status = SignalStatus(SIGHUP)};
+      return loop_->Stop();
+    }
+    // The end, or an error, which is an end to the container as well.
+    CloseStdin();
+    socket_->Send({.type = AttachType::kStdinEnd});
+  }
+
+  void CloseStdin() {
     stdin_open_ = false;
     if (stdin_watch_.has_value()) loop_->RemoveFd(*stdin_watch_);
-    socket_->Send({.type = AttachType::kStdinEnd});
+  }
+
+  // What the user types at a terminal, less the keys that detach.
+  void SendTyped(absl::string_view typed) {
+    const DetachKeys::Typed keys = detach_keys_.Filter(typed);
+    if (!keys.bytes.empty()) {
+      credit_ -= std::min(credit_, static_cast<uint32_t>(keys.bytes.size()));
+      socket_->Send({.type = AttachType::kStdin, .data = keys.bytes});
+    }
+    if (!keys.detach) return;
+    detaching_ = true;
+    CloseStdin();
+    socket_->Send({.type = AttachType::kDetach});
+  }
+
+  void SendExecRequest() {
+    for (absl::string_view rest = options_.exec_request; !rest.empty();) {
+      socket_->Send({.type = AttachType::kExecPart, .data = rest.substr(0, kMaxAttachPayload)});
+      rest.remove_prefix(std::min(rest.size(), kMaxAttachPayload));
+    }
+    socket_->Send({.type = AttachType::kExec});
+  }
+
+  // ---- The terminal ----
+
+  absl::Status StartTerminal() {
+    sigset_t signals;
+    sigemptyset(&signals);
+    // Keys that were held back may follow those that the window has room for.
+    credit_ -= static_cast<uint32_t>(detach_keys_.length());
+    for (const int signal : {SIGWINCH, SIGTSTP}) sigaddset(&signals, signal);
+    if (sigprocmask(SIG_BLOCK, &signals, nullptr) != 0) return PosixError("block signals");
+    terminal_fd_.Reset(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+    if (!terminal_fd_.valid()) return PosixError("create a signal descriptor");
+    HULL_RETURN_IF_ERROR(
+        loop_->AddFd(terminal_fd_.get(), EPOLLIN, [this](uint32_t) { OnTerminalSignal(); })
+            .status());
+    EnterTerminal();
+    return absl::OkStatus();
+  }
+
+  void EnterTerminal() {
+    if (options_.attach_stdin && isatty(STDIN_FILENO)) {
+      const absl::Status status = raw_terminal_.Enter();
+      if (!status.ok()) return Stop(status);
+    }
+    // A new process has the size from its request; one that runs learns it here.
+    if (options_.exec_request.empty()) SendSize();
+  }
+
+  void SendSize() {
+    socket_->Send({.type = AttachType::kResize, .number = ResizeNumber(OwnTerminalSize())});
+  }
+
+  void OnTerminalSignal() {
+    signalfd_siginfo info;
+    if (read(terminal_fd_.get(), &info, sizeof(info)) != sizeof(info)) return;
+    if (info.ssi_signo == SIGTSTP) {
+      // Somebody else than a key stops this client: the shell gets its terminal as it was.
+      raw_terminal_.Restore();
+      raise(SIGSTOP);
+      EnterTerminal();
+    }
+    SendSize();
   }
 
   // ---- Signals ----
@@ -262,6 +347,10 @@ class Client : public AttachSocket::Handler {
   const AttachOptions options_;
   std::unique_ptr<AttachSocket> socket_;
   UniqueFd signal_fd_;
+  UniqueFd terminal_fd_;  // SIGWINCH and SIGTSTP
+  RawTerminal raw_terminal_;
+  DetachKeys detach_keys_;
+  bool detaching_ = false;
 
   StandardStream in_{STDIN_FILENO};
   Output out_{STDOUT_FILENO};

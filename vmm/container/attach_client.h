@@ -6,9 +6,11 @@
 #include <signal.h>
 
 #include <optional>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "vmm/base/unique_fd.h"
+#include "vmm/container/detach_keys.h"
 #include "vmm/container/outcome.h"
 
 namespace hull::container {
@@ -20,6 +22,12 @@ sigset_t ForwardedSignals();
 
 struct AttachOptions {
   bool attach_stdin = false;  // pass standard input on
+  // The process has a terminal: this one's, if standard input is a terminal and passed on, is in
+  // raw mode meanwhile, its size is the process's, and these keys detach.
+  bool terminal = false;
+  DetachKeys detach_keys = {};
+  // A further process to start and to be connected with (exec_request.h); empty: the container's.
+  std::string exec_request = {};
 };
 
 // Connects `socket`, to the monitor, with descriptors 0, 1 and 2 of this process until the

@@ -14,6 +14,11 @@ absl::Status Malformed(absl::string_view what) {
 
 uint32_t ByteAt(absl::string_view bytes, size_t i) { return static_cast<unsigned char>(bytes[i]); }
 
+uint32_t NumberAt(absl::string_view payload) {
+  return ByteAt(payload, 0) | ByteAt(payload, 1) << 8 | ByteAt(payload, 2) << 16 |
+         ByteAt(payload, 3) << 24;
+}
+
 }  // namespace
 
 absl::StatusOr<AttachFrame> DecodeAttachFrame(absl::string_view message) {
@@ -27,6 +32,9 @@ absl::StatusOr<AttachFrame> DecodeAttachFrame(absl::string_view message) {
     case AttachType::kConsole:
     case AttachType::kNotice:
     case AttachType::kStdin:
+    case AttachType::kProcesses:
+    case AttachType::kStatistics:
+    case AttachType::kExecPart:
       frame.data = payload;
       return frame;
     case AttachType::kHello:
@@ -47,10 +55,13 @@ absl::StatusOr<AttachFrame> DecodeAttachFrame(absl::string_view message) {
         return Malformed("not an output stream");
       }
       return frame;
+    case AttachType::kResize:
+      if (payload.size() != 4) return Malformed("a number of the wrong length");
+      frame.number = NumberAt(payload);
+      return frame;
     case AttachType::kStdinCredit:
       if (payload.size() != 4) return Malformed("a number of the wrong length");
-      frame.number = ByteAt(payload, 0) | ByteAt(payload, 1) << 8 | ByteAt(payload, 2) << 16 |
-                     ByteAt(payload, 3) << 24;
+      frame.number = NumberAt(payload);
       if (frame.number > kInitialStdinCredit) return Malformed("a credit above the window");
       return frame;
     case AttachType::kFailed:
@@ -60,6 +71,10 @@ absl::StatusOr<AttachFrame> DecodeAttachFrame(absl::string_view message) {
       return frame;
     case AttachType::kStdinEnd:
     case AttachType::kKill:
+    case AttachType::kExec:
+    case AttachType::kDetach:
+    case AttachType::kListProcesses:
+    case AttachType::kGetStatistics:
       if (!payload.empty()) return Malformed("a payload where there is none");
       return frame;
   }
@@ -77,6 +92,7 @@ std::string EncodeAttachFrame(const AttachFrame& frame) {
       message += static_cast<char>(frame.number);
       break;
     case AttachType::kStdinCredit:
+    case AttachType::kResize:
       for (int shift = 0; shift < 32; shift += 8) {
         message += static_cast<char>(frame.number >> shift);
       }
@@ -87,6 +103,13 @@ std::string EncodeAttachFrame(const AttachFrame& frame) {
   const size_t room = kMaxAttachFrame - message.size();
   absl::StrAppend(&message, frame.data.substr(0, room));
   return message;
+}
+
+uint32_t ResizeNumber(const TerminalSize& size) { return size.rows | uint32_t{size.columns} << 16; }
+
+TerminalSize FrameTerminalSize(const AttachFrame& frame) {
+  return {.rows = static_cast<uint16_t>(frame.number),
+          .columns = static_cast<uint16_t>(frame.number >> 16)};
 }
 
 }  // namespace hull::container

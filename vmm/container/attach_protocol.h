@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "vmm/container/config.h"
 
 namespace hull::container {
 
@@ -28,6 +29,8 @@ enum class AttachType : uint8_t {
   kNotice = 6,          // text: something that the user should know; not an end
   kExited = 7,          // u8 exit status as a shell reports it; the last frame
   kFailed = 8,          // u8 exit status (125 to 127 or 128+n), text; the last frame
+  kProcesses = 10,      // a page of processes: ParseProcessPage() of agent_messages.h
+  kStatistics = 11,     // ParseStatistics()
 
   // Client to monitor.
   kStdin = 32,         // bytes for the process
@@ -35,7 +38,18 @@ enum class AttachType : uint8_t {
   kSignal = 34,        // u8 signal number, 1 to 64
   kKill = 35,          // end the container now, without asking the guest
   kOutputClosed = 36,  // u8: kStandardOutput or kStandardError; nobody reads it any more
+  // A further process in the container: its request in parts (exec_request.h), and the word to
+  // start it. From then on the client's streams, signals and end are that process's.
+  kExecPart = 48,  // bytes
+  kExec = 49,
+  kResize = 50,         // u16 rows, u16 columns of the process's terminal
+  kDetach = 51,         // the client leaves, and what it is attached to goes on
+  kListProcesses = 52,  // answered by pages until one is complete or kMaxShownProcesses are told
+  kGetStatistics = 53,
 };
+
+// More processes of a container are not shown.
+inline constexpr size_t kMaxShownProcesses = 1024;
 
 // A longer payload is not a frame. A multiple of the page, and small enough that a socket buffer of
 // the default size holds several.
@@ -62,6 +76,10 @@ absl::StatusOr<AttachFrame> DecodeAttachFrame(absl::string_view message);
 // A whole message. The pumps of the streams put the type before the bytes in place instead. Text
 // beyond kMaxAttachPayload is cut.
 std::string EncodeAttachFrame(const AttachFrame& frame);
+
+// The payload of kResize as AttachFrame::number, and back.
+uint32_t ResizeNumber(const TerminalSize& size);
+TerminalSize FrameTerminalSize(const AttachFrame& frame);
 
 }  // namespace hull::container
 

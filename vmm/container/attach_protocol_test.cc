@@ -18,8 +18,10 @@ void ExpectRoundTrip(const AttachFrame& frame) {
 
 TEST(AttachProtocolTest, EveryFrameComesBackAsItWas) {
   const absl::string_view bytes("\0\xff\n", 3);
-  for (const AttachType type : {AttachType::kStandardOutput, AttachType::kStandardError,
-                                AttachType::kConsole, AttachType::kNotice, AttachType::kStdin}) {
+  for (const AttachType type :
+       {AttachType::kStandardOutput, AttachType::kStandardError, AttachType::kConsole,
+        AttachType::kNotice, AttachType::kStdin, AttachType::kProcesses, AttachType::kStatistics,
+        AttachType::kExecPart}) {
     ExpectRoundTrip({.type = type, .data = bytes});
     ExpectRoundTrip({.type = type, .data = ""});
   }
@@ -31,6 +33,14 @@ TEST(AttachProtocolTest, EveryFrameComesBackAsItWas) {
   ExpectRoundTrip({.type = AttachType::kSignal, .number = 64});
   ExpectRoundTrip({.type = AttachType::kStdinEnd});
   ExpectRoundTrip({.type = AttachType::kKill});
+  for (const AttachType type : {AttachType::kExec, AttachType::kDetach, AttachType::kListProcesses,
+                                AttachType::kGetStatistics}) {
+    ExpectRoundTrip({.type = type});
+  }
+  const AttachFrame resize = {.type = AttachType::kResize,
+                              .number = ResizeNumber({.rows = 65535, .columns = 258})};
+  ExpectRoundTrip(resize);
+  EXPECT_EQ(FrameTerminalSize(resize), (TerminalSize{.rows = 65535, .columns = 258}));
   ExpectRoundTrip({.type = AttachType::kOutputClosed,
                    .number = static_cast<uint32_t>(AttachType::kStandardError)});
 }
@@ -53,7 +63,8 @@ TEST(AttachProtocolTest, RefusesWhatIsNoFrame) {
         message(AttachType::kSignal, std::string(1, '\0')), message(AttachType::kSignal, "\x41"),
         message(AttachType::kSignal, "\x01\x01"), message(AttachType::kExited, ""),
         message(AttachType::kFailed, ""), message(AttachType::kKill, "x"),
-        message(AttachType::kStdinEnd, "x"), message(AttachType::kStdinCredit, "123"),
+        message(AttachType::kStdinEnd, "x"), message(AttachType::kExec, "x"),
+        message(AttachType::kResize, "123"), message(AttachType::kStdinCredit, "123"),
         message(AttachType::kStdinCredit, std::string("\x01\x00\x01\x00", 4)),
         message(AttachType::kStdinCredit, "\xff\xff\xff\xff"),
         message(AttachType::kOutputClosed, "\x04"),

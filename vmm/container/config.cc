@@ -238,6 +238,9 @@ std::string SerializeConfig(const Config& config) {
   process.Add("working_directory", config.process.working_directory);
   process.Add("user", config.process.user);
   process.Add("attach_stdin", config.process.attach_stdin);
+  process.Add("terminal", config.process.terminal);
+  process.Add("terminal_rows", uint32_t{config.process.terminal_size.rows});
+  process.Add("terminal_columns", uint32_t{config.process.terminal_size.columns});
 
   ObjectWriter object;
   object.Add("version", kConfigVersion);
@@ -283,7 +286,15 @@ absl::StatusOr<Config> ParseConfig(absl::string_view text) {
   process.Take("working_directory", &config.process.working_directory);
   process.Take("user", &config.process.user);
   process.Take("attach_stdin", &config.process.attach_stdin);
+  process.Take("terminal", &config.process.terminal);
+  uint32_t rows = 0;
+  uint32_t columns = 0;
+  process.Take("terminal_rows", &rows);
+  process.Take("terminal_columns", &columns);
   HULL_RETURN_IF_ERROR(process.Finish());
+  if (rows > UINT16_MAX || columns > UINT16_MAX) return Wrong("terminal_rows", "is out of range");
+  config.process.terminal_size = {.rows = static_cast<uint16_t>(rows),
+                                  .columns = static_cast<uint16_t>(columns)};
   return config;
 }
 

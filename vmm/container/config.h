@@ -23,6 +23,14 @@ inline constexpr uint64_t kStateVersion = 1;
 // container is 1 MiB; the escapes of JSON can double it.
 inline constexpr size_t kMaxConfigBytes = size_t{4} << 20;
 
+// 0: unknown.
+struct TerminalSize {
+  uint16_t rows = 0;
+  uint16_t columns = 0;
+
+  friend bool operator==(const TerminalSize&, const TerminalSize&) = default;
+};
+
 // The container's process, after the image's defaults and the user's options were merged. Strings
 // are any bytes but NUL.
 struct Process {
@@ -31,6 +39,9 @@ struct Process {
   std::string working_directory = {};         // absolute; empty: /
   std::string user = {};      // USER[:GROUP] as the image or the user gave it; empty: 0
   bool attach_stdin = false;  // reads the attached client's standard input
+  // Its standard streams are a terminal, of that size at its start.
+  bool terminal = false;
+  TerminalSize terminal_size = {};
 
   friend bool operator==(const Process&, const Process&) = default;
 };

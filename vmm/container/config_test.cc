@@ -23,6 +23,8 @@ Config Example() {
   config.process.working_directory = "/";
   config.process.user = "app:web";
   config.process.attach_stdin = true;
+  config.process.terminal = true;
+  config.process.terminal_size = {.rows = 24, .columns = 65535};
   config.hostname = "box";
   config.read_only = true;
   config.remove = true;

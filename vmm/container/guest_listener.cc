@@ -29,7 +29,7 @@ GuestListener::~GuestListener() {
 absl::StatusOr<UniqueFd> GuestListener::Start() {
   HULL_ASSIGN_OR_RETURN(sandbox::BrokerSockets broker, sandbox::MakeBrokerSockets());
   HULL_ASSIGN_OR_RETURN(broker_watch_, loop_->AddFd(broker.server.get(), EPOLLIN,
-                                                    [this](uint32_t) { AnswerRequests(); }));
+                                                    [this](uint32_t) { AnswerRequests(true); }));
   broker_ = std::move(broker.server);
   return std::move(broker.requester);
 }
@@ -40,15 +40,26 @@ void GuestListener::Stop() {
   broker_.Reset();
 }
 
+void GuestListener::Pause() {
+  if (!broker_.valid()) return;
+  // EPOLLHUP comes unasked: the VMM is gone, and AnswerRequests() finds that out.
+  if (!loop_->ModifyFd(broker_watch_, 0).ok()) Stop();
+}
+
+void GuestListener::Resume() {
+  AnswerRequests(false);
+  if (broker_.valid() && !loop_->ModifyFd(broker_watch_, EPOLLIN).ok()) Stop();
+}
+
 // The guest connects to the host: to nobody but this monitor.
-void GuestListener::AnswerRequests() {
+void GuestListener::AnswerRequests(bool accept) {
   while (broker_.valid()) {
     const absl::StatusOr<std::optional<sandbox::BrokerRequest>> request =
         sandbox::ReceiveRequest(broker_.get());
     if (!request.ok()) return Stop();
     if (!request->has_value()) return;
     sandbox::BrokerReply reply = {.id = (*request)->id, .error = ECONNREFUSED};
-    if ((*request)->port == agent::kAgentPort) {
+    if (accept && (*request)->port == agent::kAgentPort) {
       reply.connection = Greet();
       if (reply.connection.valid()) reply.error = 0;
     }

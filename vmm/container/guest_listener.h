@@ -41,6 +41,10 @@ class GuestListener {
   absl::StatusOr<UniqueFd> Start();
   // No connection is answered from here on; those that have begun go on.
   void Stop();
+  // The same until Resume(): requests wait unread, and when there are too many, the VMM refuses the
+  // next by itself. Resume() refuses those that waited, which are none of the agent's.
+  void Pause();
+  void Resume();
 
   // No connection is between its beginning and its first frame.
   bool idle() const { return greetings_.empty(); }
@@ -54,7 +58,8 @@ class GuestListener {
     size_t have = 0;
   };
 
-  void AnswerRequests();
+  // `accept`: connections are to be had.
+  void AnswerRequests(bool accept);
   UniqueFd Greet();
   void ReadHello(Greeting* greeting);
   UniqueFd Take(Greeting* greeting);

@@ -22,6 +22,7 @@
 #include "vmm/container/attach_protocol.h"
 #include "vmm/container/attached_clients.h"
 #include "vmm/container/config.h"
+#include "vmm/container/exec_sessions.h"
 #include "vmm/container/guest_listener.h"
 #include "vmm/container/names.h"
 #include "vmm/container/outcome.h"
@@ -42,7 +43,8 @@ class Monitor : public AttachedClients::Handler,
                 public VmmProcess::Handler,
                 public GuestListener::Handler,
                 public AgentConnection::Handler,
-                public ProcessStreams::Handler {
+                public ProcessStreams::Handler,
+                public ExecSessions::Handler {
  public:
   Monitor(MonitorOptions options, const MonitorDeadlines& deadlines, EventLoop* loop,
           ContainerStore* store, Config config)
@@ -55,7 +57,9 @@ class Monitor : public AttachedClients::Handler,
         vmm_(loop, this),
         listener_(loop, this),
         agent_(loop, this),
-        streams_(loop, this, config_.process.attach_stdin) {}
+        streams_(loop, this, config_.process.attach_stdin,
+                 /*standard_error=*/!config_.process.terminal),
+        sessions_(loop, &clients_, this, deadlines.drain) {}
 
   void Run() {
     const absl::StatusOr<ClientId> owner = clients_.Add(std::move(options_.client));
@@ -76,6 +80,7 @@ class Monitor : public AttachedClients::Handler,
   // ---- Clients ----
 
   void OnClientFrame(ClientId client, const AttachFrame& frame) override {
+    if (sessions_.OnClientFrame(client, frame)) return;
     switch (frame.type) {
       case AttachType::kStdin:
         if (streams_.stdin_ended() || !clients_.TakeStdin(client, frame.data.size())) {
@@ -86,6 +91,10 @@ class Monitor : public AttachedClients::Handler,
         return streams_.EndStdin();
       case AttachType::kSignal:
         return OnSignal(frame.number);
+      case AttachType::kResize:
+        return agent_.Send(ResizeTerminalFrame(kMainProcessId, FrameTerminalSize(frame)));
+      case AttachType::kDetach:
+        return OnDetach(client);
       case AttachType::kKill:
         if (!outcome_.has_value()) outcome_ = Outcome{.exit_status = SignalStatus(SIGKILL)};
         return KillMachine();
@@ -101,7 +110,9 @@ class Monitor : public AttachedClients::Handler,
     MaybeStop();
   }
 
-  void OnClientGone(ClientId, const absl::Status& status) override {
+  void OnClientGone(ClientId client, const absl::Status& status) override {
+    sessions_.OnClientGone(client);
+    if (client != owner_) return UpdateFlow();
     EndForClient(status.ok() ? "went away" : status.message());
     UpdateFlow();
     MaybeStop();
@@ -113,6 +124,7 @@ class Monitor : public AttachedClients::Handler,
     ClearDeadline();
     listener_.Stop();
     streams_.OnProcessGone();
+    sessions_.OnMachineEnd();
     MaybeStop();
   }
 
@@ -126,17 +138,17 @@ class Monitor : public AttachedClients::Handler,
   // ---- Connections from the guest ----
 
   void OnGuestConnection(std::span<const uint8_t> hello, UniqueFd socket) override {
-    const absl::StatusOr<ConnectionRole> role = ParseHello(hello, stream_token_);
-    if (absl::IsFailedPrecondition(role.status())) return FailMachine(role.status().message());
-    if (!role.ok()) return;
-    switch (*role) {
-      case ConnectionRole::kControl:
-        return OpenControl(std::move(socket));
-      case ConnectionRole::kStdio:
-        return OpenStream(AttachType::kStandardOutput, std::move(socket));
-      case ConnectionRole::kStandardError:
-        return OpenStream(AttachType::kStandardError, std::move(socket));
+    const absl::StatusOr<GuestHello> parsed = ParseHello(hello);
+    if (absl::IsFailedPrecondition(parsed.status())) return FailMachine(parsed.status().message());
+    if (!parsed.ok()) return;
+    if (parsed->role == ConnectionRole::kControl) return OpenControl(std::move(socket));
+    if (parsed->process_id != kMainProcessId) {
+      return sessions_.OnConnection(*parsed, std::move(socket));
     }
+    if (parsed->token != stream_token_) return;
+    OpenStream(parsed->role == ConnectionRole::kStdio ? AttachType::kStandardOutput
+                                                      : AttachType::kStandardError,
+               std::move(socket));
   }
 
   void OnStrangerGone() override { MaybeStop(); }
@@ -146,6 +158,8 @@ class Monitor : public AttachedClients::Handler,
   void OnAgentMessage(std::span<const uint8_t> payload) override {
     absl::StatusOr<AgentEvent> event = ParseAgentMessage(payload);
     if (!event.ok()) return OnAgentViolation(event.status().message());
+    const bool about_process = event->process_id != 0;
+    if (about_process && event->process_id != kMainProcessId) return sessions_.OnAgentEvent(*event);
     switch (event->kind) {
       case AgentEvent::Kind::kStarted:
         if (running_ || answered_) return OnAgentViolation("a second start of the process");
@@ -166,6 +180,9 @@ class Monitor : public AttachedClients::Handler,
         // A container that was told to end has its outcome already.
         if (!outcome_.has_value()) return FailMachine(event->outcome.error);
         return;
+      case AgentEvent::Kind::kProcesses:
+      case AgentEvent::Kind::kStatistics:
+        return sessions_.OnAgentEvent(*event);
       case AgentEvent::Kind::kNothing:
         return;
     }
@@ -211,6 +228,29 @@ class Monitor : public AttachedClients::Handler,
     FailMachine(status.message());
   }
 
+  // ---- Further processes ----
+
+  void SendToAgent(absl::string_view frame) override { agent_.Send(frame); }
+
+  void ExpectConnections(bool expected) override {
+    if (expected) return listener_.Resume();
+    if (streams_.connected()) listener_.Pause();
+  }
+
+  void RefuseClient(ClientId client, absl::string_view why) override {
+    if (client == owner_) return EndForClient(why);
+    clients_.Send(client, {.type = AttachType::kNotice, .data = why});
+    clients_.Close(client);
+    sessions_.OnClientGone(client);
+    UpdateFlow();
+  }
+
+  void OnSessionViolation(absl::string_view what) override { OnAgentViolation(what); }
+
+  void OnSessionError(const absl::Status& status) override { FailMachine(status.message()); }
+
+  void OnSessionsDone() override { MaybeStop(); }
+
  private:
   // ---- Start ----
 
@@ -253,7 +293,7 @@ class Monitor : public AttachedClients::Handler,
   void OpenStream(AttachType type, UniqueFd socket) {
     streams_.Open(type, std::move(socket));
     // The agent has all its connections: nobody else is to be listened to.
-    if (streams_.connected()) listener_.Stop();
+    if (streams_.connected()) listener_.Pause();
   }
 
   // ---- Deadlines ----
@@ -276,6 +316,7 @@ class Monitor : public AttachedClients::Handler,
 
   void OnStarted() {
     running_ = true;
+    sessions_.SetRunning(true);
     ClearDeadline();
     started_unix_ms_ = NowUnixMs();
     State state;
@@ -291,6 +332,7 @@ class Monitor : public AttachedClients::Handler,
   // The process's end, or that it cannot start, is known.
   void Answer(Outcome outcome) {
     answered_ = true;
+    sessions_.SetRunning(false);
     streams_.OnProcessGone();
     if (!outcome_.has_value()) outcome_ = std::move(outcome);
   }
@@ -307,10 +349,10 @@ class Monitor : public AttachedClients::Handler,
   }
 
   void OnSignal(uint32_t signal) {
-    if (running_) return agent_.Send(SignalFrame(signal));
+    if (running_) return agent_.Send(SignalFrame(kMainProcessId, signal));
     const bool ends =
         signal == SIGINT || signal == SIGTERM || signal == SIGHUP || signal == SIGQUIT;
-    if (!ends) return agent_.Send(SignalFrame(signal));
+    if (!ends) return agent_.Send(SignalFrame(kMainProcessId, signal));
     // Nothing of the container's runs yet that could want to know.
     if (!outcome_.has_value()) {
       outcome_ = Outcome{.exit_status = SignalStatus(static_cast<int>(signal))};
@@ -318,9 +360,18 @@ class Monitor : public AttachedClients::Handler,
     KillMachine();
   }
 
+  // The client leaves, and the container goes on without it.
+  void OnDetach(ClientId client) {
+    if (client == owner_) owner_ = 0;
+    clients_.Attach(client, {});
+    clients_.Send(client, {.type = AttachType::kExited, .number = 0});
+    UpdateFlow();
+  }
+
   // Whether there is room for output has changed.
   void UpdateFlow() {
     streams_.Update();
+    sessions_.Update();
     const absl::Status status = vmm_.PauseConsole(!clients_.HasRoom(kMainProcessId));
     if (!status.ok()) FailMachine(status.message());
   }
@@ -373,7 +424,7 @@ class Monitor : public AttachedClients::Handler,
   // Everything that comes from the machine has been taken and passed on.
   void MaybeStop() {
     if (!vmm_.ended() || !listener_.idle() || agent_.open()) return;
-    if (streams_.pending() || vmm_.console_open()) return;
+    if (streams_.pending() || vmm_.console_open() || !sessions_.done()) return;
     if (!clients_.paced_sendable()) return;
     loop_->Stop();
   }
@@ -433,6 +484,7 @@ class Monitor : public AttachedClients::Handler,
   AgentConnection agent_;
   uint64_t stream_token_ = 0;
   ProcessStreams streams_;  // of the container's main process
+  ExecSessions sessions_;   // the others
 
   bool running_ = false;   // the process was started
   bool answered_ = false;  // its end, or that it cannot start, is known

@@ -21,6 +21,8 @@ struct Outcome {
   // Of Hull or of the machine: one line without a line break, fit for a terminal. Empty: the
   // process itself ended with `exit_status`.
   std::string error = {};
+  // The client has left, and what it was attached to goes on.
+  bool detached = false;
 };
 
 // Text that came from a guest or from another process, made harmless for a terminal: control and

@@ -12,11 +12,14 @@
 
 namespace hull::container {
 
-ProcessStreams::ProcessStreams(EventLoop* loop, Handler* handler, bool attach_stdin)
+ProcessStreams::ProcessStreams(EventLoop* loop, Handler* handler, bool attach_stdin,
+                               bool standard_error)
     : loop_(loop),
       handler_(handler),
       attach_stdin_(attach_stdin),
-      buffer_(new char[kMaxAttachFrame]) {}
+      buffer_(new char[kMaxAttachFrame]) {
+  if (!standard_error) err_.connected = err_.ended = true;
+}
 
 ProcessStreams::~ProcessStreams() {
   for (Stream* stream : {&out_, &err_}) {

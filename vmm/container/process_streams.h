@@ -39,8 +39,8 @@ class ProcessStreams {
   };
 
   // Both outlive this. `attach_stdin`: the process reads standard input; if not, what clients send
-  // is for nobody.
-  ProcessStreams(EventLoop* loop, Handler* handler, bool attach_stdin);
+  // is for nobody. `standard_error`: there is one; a terminal has a single stream.
+  ProcessStreams(EventLoop* loop, Handler* handler, bool attach_stdin, bool standard_error);
   ProcessStreams(const ProcessStreams&) = delete;
   ProcessStreams& operator=(const ProcessStreams&) = delete;
   ~ProcessStreams();

@@ -35,6 +35,13 @@ absl::Status Vm::CreateIrqChip() {
   return absl::OkStatus();
 }
 
+absl::Status Vm::CreatePit() {
+  kvm_pit_config config = {};
+  config.flags = KVM_PIT_SPEAKER_DUMMY;
+  if (ioctl(fd_->get(), KVM_CREATE_PIT2, &config) < 0) return KvmError("KVM_CREATE_PIT2");
+  return absl::OkStatus();
+}
+
 absl::Status Vm::MapMemory(const GuestMemory& memory) {
   uint32_t slot = 0;
   for (const GuestMemory::Region& region : memory.regions()) {

@@ -51,6 +51,10 @@ class Vm {
   // (0 to 23), and PIC input n below 16. Before the first vCPU.
   absl::Status CreateIrqChip();
 
+  // The PC's interval timer, at ports 0x40 to 0x43 and interrupt line 0, and the port of its
+  // speaker (0x61). After CreateIrqChip.
+  absl::Status CreatePit();
+
   // Makes each region of `memory` guest RAM, one slot a region. `memory` must outlive the VM.
   absl::Status MapMemory(const GuestMemory& memory);
 

@@ -54,6 +54,27 @@ absl::Status OpenConsole(const ConsoleSpec& spec, HostFiles& files) {
   return absl::OkStatus();
 }
 
+absl::Status OpenPc(const PcSpec& spec, HostFiles& files) {
+  if (spec.video_firmware.has_value()) {
+    absl::StatusOr<UniqueFd> firmware = OpenFileRef(*spec.video_firmware, O_RDONLY);
+    if (!firmware.ok()) return Annotate(firmware.status(), "video_firmware");
+    files.video_firmware = *std::move(firmware);
+  }
+  for (size_t i = 0; i < spec.diskettes.size(); ++i) {
+    const DisketteSpec& diskette = spec.diskettes[i];
+    const int flags = (diskette.read_only ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_NOCTTY;
+    absl::StatusOr<UniqueFd> file = OpenFileRef(diskette.file, flags);
+    if (!file.ok()) return Annotate(file.status(), absl::StrCat("diskettes[", i, "]"));
+    files.diskettes.push_back(*std::move(file));
+  }
+  if (spec.control.has_value()) {
+    absl::StatusOr<UniqueFd> control = OpenFileRef(FileRef{*spec.control}, 0);
+    if (!control.ok()) return Annotate(control.status(), "control");
+    files.control = *std::move(control);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<HostFiles> HostFiles::Open(const MachineSpec& spec) {
@@ -88,6 +109,7 @@ absl::StatusOr<HostFiles> HostFiles::Open(const MachineSpec& spec) {
     if (!connector.ok()) return Annotate(connector.status(), "vsock.connector");
     files.vsock_connector = *std::move(connector);
   }
+  if (spec.pc.has_value()) HULL_RETURN_IF_ERROR(OpenPc(*spec.pc, files));
   return files;
 }
 
@@ -97,9 +119,10 @@ std::vector<int> HostFiles::Descriptors() const {
     if (fd.valid()) descriptors.push_back(fd.get());
   };
   for (const UniqueFd* fd : {&kernel, &initramfs, &firmware, &console_output, &console_input,
-                             &vsock_listener, &vsock_connector}) {
+                             &vsock_listener, &vsock_connector, &video_firmware, &control}) {
     add(*fd);
   }
+  for (const UniqueFd& diskette : diskettes) add(diskette);
   for (const UniqueFd& disk : disks) add(disk);
   return descriptors;
 }
@@ -118,6 +141,9 @@ absl::StatusOr<uint64_t> HostFiles::LargestFile(const MachineSpec& spec) const {
   for (size_t i = 0; i < disks.size(); ++i) {
     // A disk does not grow.
     if (!spec.block[i].read_only) HULL_RETURN_IF_ERROR(look(disks[i].get(), 0));
+  }
+  for (size_t i = 0; i < diskettes.size(); ++i) {
+    if (!spec.pc->diskettes[i].read_only) HULL_RETURN_IF_ERROR(look(diskettes[i].get(), 0));
   }
   if (console_output.valid()) {
     struct stat info;

@@ -27,6 +27,11 @@ struct HostFiles {
   // Where the guest's connections to the host come from (sandbox/broker.h).
   UniqueFd vsock_connector = {};
 
+  // Of a pc machine.
+  UniqueFd video_firmware = {};
+  std::vector<UniqueFd> diskettes = {};
+  UniqueFd control = {};
+
   // Opens what the specification names, and takes over the descriptors in it, but for the listener
   // and a connector that it does not hold (see host_sockets.h). The errors name the part of the
   // specification; kInvalidArgument is its fault.

@@ -149,8 +149,10 @@ absl::StatusOr<std::unique_ptr<Machine>> Machine::Create(const MachineSpec& spec
   HULL_ASSIGN_OR_RETURN(machine->loop_, EventLoop::Create());
   // Before anything exists that a signal would leave behind.
   HULL_RETURN_IF_ERROR(machine->TakeSignals());
-  HULL_ASSIGN_OR_RETURN(machine->memory_,
-                        GuestMemory::Create(x86_64::MemoryRanges(spec.memory_bytes)));
+  HULL_ASSIGN_OR_RETURN(
+      machine->memory_,
+      GuestMemory::Create(spec.pc.has_value() ? x86_64::PcMemoryRanges(spec.memory_bytes)
+                                              : x86_64::MemoryRanges(spec.memory_bytes)));
   absl::StatusOr<kvm::Vm> vm = absl::UnknownError("no VM yet");
   std::optional<uint64_t> entry;
   std::vector<kvm_cpuid_entry2> cpuid;
@@ -167,7 +169,8 @@ absl::StatusOr<std::unique_ptr<Machine>> Machine::Create(const MachineSpec& spec
     }
   }
   HULL_ASSIGN_OR_RETURN(machine->vm_, std::move(vm));
-  HULL_RETURN_IF_ERROR(machine->AddPowerPorts());
+  HULL_RETURN_IF_ERROR(machine->AddPowerPorts(spec));
+  if (spec.pc.has_value()) HULL_RETURN_IF_ERROR(machine->AddPcDevices(spec, files));
   if (spec.console.has_value()) HULL_RETURN_IF_ERROR(machine->AddConsole(files));
   HULL_RETURN_IF_ERROR(machine->AddDevices(spec, files));
   if (spec.firmware.has_value()) {
@@ -210,12 +213,28 @@ void Machine::OnSignal() {
   End({Ending::Kind::kStopped, ""});
 }
 
-absl::Status Machine::AddPowerPorts() {
+absl::Status Machine::AddPowerPorts(const MachineSpec& spec) {
   const auto end = [this](power::Request request) { End(EndingOf(request)); };
   HULL_RETURN_IF_ERROR(ports_.Insert(power::kExitPort, power::kExitPortSize,
                                      std::make_shared<power::ExitPort>(end)));
+  // A pc machine has a keyboard controller of its own.
+  if (spec.pc.has_value()) return absl::OkStatus();
   return ports_.Insert(power::kKeyboardControllerPort, power::kKeyboardControllerSize,
                        std::make_shared<power::KeyboardReset>(end));
+}
+
+absl::Status Machine::AddPcDevices(const MachineSpec& spec, HostFiles& files) {
+  const PcDevices::Parts parts = {
+      .loop = *loop_,
+      .memory = *memory_,
+      .vm = *vm_,
+      .ports = ports_,
+      .mmio = mmio_,
+      .thread_start = thread_start_,
+      .power = [this](power::Request request) { End(EndingOf(request)); },
+  };
+  HULL_ASSIGN_OR_RETURN(pc_, PcDevices::Create(spec, files, parts));
+  return absl::OkStatus();
 }
 
 absl::Status Machine::AddConsole(HostFiles& files) {
@@ -424,6 +443,7 @@ void Machine::FinishDevices() {
   ports_.Clear();
   transports_.clear();
   vsock_.reset();
+  pc_.reset();
   console_.reset();
 }
 

@@ -25,6 +25,7 @@
 #include "vmm/kvm/system.h"
 #include "vmm/kvm/vm.h"
 #include "vmm/machine/host_files.h"
+#include "vmm/machine/pc_devices.h"
 #include "vmm/machine/spec.h"
 #include "vmm/memory/guest_memory.h"
 #include "vmm/sandbox/seccomp.h"
@@ -35,9 +36,9 @@
 
 namespace hull::machine {
 
-// The micro machine of DESIGN.md, section 5. One per process: it takes the process's SIGTERM and
-// SIGINT. Threads: the caller's, which runs the event loop and owns all devices, one a vCPU, and
-// what a device starts for itself.
+// The micro and the pc machine of DESIGN.md, section 5. One per process: it takes the process's
+// SIGTERM and SIGINT. Threads: the caller's, which runs the event loop and owns all devices, one a
+// vCPU, and what a device starts for itself.
 class Machine {
  public:
   // The first thing that a thread of the machine does, and for kEventLoop the last thing that Run
@@ -66,7 +67,8 @@ class Machine {
   explicit Machine(ThreadStart thread_start) : thread_start_(std::move(thread_start)) {}
 
   absl::Status TakeSignals();
-  absl::Status AddPowerPorts();
+  absl::Status AddPowerPorts(const MachineSpec& spec);
+  absl::Status AddPcDevices(const MachineSpec& spec, HostFiles& files);
   absl::Status AddConsole(HostFiles& files);
   absl::Status AddDisk(const BlockSpec& spec, UniqueFd file);
   absl::Status AddVsock(const VsockSpec& spec, HostFiles& files);
@@ -98,6 +100,7 @@ class Machine {
 
   Bus ports_;
   Bus mmio_;
+  std::unique_ptr<PcDevices> pc_;
   std::unique_ptr<serial::Console> console_;
   std::shared_ptr<vsock::Device> vsock_;
   std::vector<std::shared_ptr<virtio::MmioTransport>> transports_;

@@ -17,6 +17,7 @@ namespace {
 using nlohmann::json;
 
 constexpr char kMicro[] = "micro";
+constexpr char kPc[] = "pc";
 
 absl::Status At(absl::string_view path, absl::string_view what) {
   return absl::InvalidArgumentError(
@@ -128,6 +129,41 @@ absl::StatusOr<BlockSpec> ParseBlock(const json& value, std::string path) {
   return block;
 }
 
+absl::StatusOr<DisketteSpec> ParseDiskette(const json& value, std::string path) {
+  HULL_ASSIGN_OR_RETURN(const Object object,
+                        Object::Create(value, std::move(path), {"path", "fd", "read_only"}));
+  DisketteSpec diskette;
+  HULL_ASSIGN_OR_RETURN(diskette.file, object.File());
+  HULL_ASSIGN_OR_RETURN(diskette.read_only, object.Bool("read_only", false));
+  return diskette;
+}
+
+// The fields of `root` that only a pc machine has.
+absl::StatusOr<PcSpec> ParsePc(const Object& root) {
+  PcSpec pc;
+  if (root.Has("video_firmware")) {
+    HULL_ASSIGN_OR_RETURN(pc.video_firmware,
+                          ParseFile(root.Get("video_firmware"), "video_firmware"));
+  }
+  if (root.Has("diskettes")) {
+    const json& diskettes = root.Get("diskettes");
+    if (!diskettes.is_array()) return At("diskettes", "expected an array");
+    for (size_t i = 0; i < diskettes.size(); ++i) {
+      HULL_ASSIGN_OR_RETURN(DisketteSpec diskette,
+                            ParseDiskette(diskettes[i], absl::StrCat("diskettes[", i, "]")));
+      pc.diskettes.push_back(std::move(diskette));
+    }
+  }
+  if (root.Has("control")) {
+    HULL_ASSIGN_OR_RETURN(const Object control,
+                          Object::Create(root.Get("control"), "control", {"fd"}));
+    HULL_ASSIGN_OR_RETURN(const uint64_t fd,
+                          control.Integer("fd", 0, std::numeric_limits<int>::max()));
+    pc.control = static_cast<int>(fd);
+  }
+  return pc;
+}
+
 absl::StatusOr<VsockSpec> ParseVsock(const json& value, std::string path) {
   HULL_ASSIGN_OR_RETURN(
       const Object object,
@@ -198,6 +234,33 @@ absl::Status CheckBlock(const std::vector<BlockSpec>& disks, std::set<int>& desc
   return absl::OkStatus();
 }
 
+// Which of the other fields a pc machine must have, and which it must not.
+absl::Status CheckPc(const MachineSpec& spec, std::set<int>& descriptors) {
+  if (!spec.firmware.has_value()) return At("firmware", "missing; a pc machine starts with it");
+  if (spec.vcpus != 1) return At("vcpus", "a pc machine has 1");
+  if (spec.memory_bytes > kMaxPcMemoryBytes) {
+    return At("memory_bytes", absl::StrCat(spec.memory_bytes, " is more than the ",
+                                           kMaxPcMemoryBytes, " (3 GiB) that a pc machine has"));
+  }
+  if (!spec.block.empty()) return At("block", "not in a pc machine");
+  if (spec.vsock.has_value()) return At("vsock", "not in a pc machine");
+  if (spec.rng) return At("rng", "not in a pc machine");
+  if (spec.pc->video_firmware.has_value()) {
+    HULL_RETURN_IF_ERROR(CheckFile(*spec.pc->video_firmware, "video_firmware", descriptors));
+  }
+  if (spec.pc->diskettes.size() > kMaxDiskettes) {
+    return At("diskettes", absl::StrCat("more than ", kMaxDiskettes, " diskettes"));
+  }
+  for (size_t i = 0; i < spec.pc->diskettes.size(); ++i) {
+    HULL_RETURN_IF_ERROR(
+        CheckFile(spec.pc->diskettes[i].file, absl::StrCat("diskettes[", i, "]"), descriptors));
+  }
+  if (spec.pc->control.has_value()) {
+    HULL_RETURN_IF_ERROR(CheckFile(FileRef{*spec.pc->control}, "control", descriptors));
+  }
+  return absl::OkStatus();
+}
+
 json FileToJson(const FileRef& file) {
   if (const std::string* name = std::get_if<std::string>(&file.source)) return {{"path", *name}};
   return {{"fd", std::get<int>(file.source)}};
@@ -239,6 +302,7 @@ absl::Status ValidateSpec(const MachineSpec& spec) {
   } else {
     HULL_RETURN_IF_ERROR(CheckFile(spec.kernel, "kernel", descriptors));
   }
+  if (spec.pc.has_value()) HULL_RETURN_IF_ERROR(CheckPc(spec, descriptors));
   if (spec.initramfs.has_value()) {
     HULL_RETURN_IF_ERROR(CheckFile(*spec.initramfs, "initramfs", descriptors));
   }
@@ -278,18 +342,24 @@ absl::StatusOr<MachineSpec> ParseSpec(absl::string_view text) {
   if (*version != json(kSpecVersion)) {
     return At("version", absl::StrCat("only version ", kSpecVersion, " is supported"));
   }
-  HULL_ASSIGN_OR_RETURN(
-      const Object root,
-      Object::Create(document, "",
-                     {"version", "machine", "vcpus", "memory_bytes", "kernel", "initramfs",
-                      "cmdline", "firmware", "console", "block", "vsock", "rng"}));
+  HULL_ASSIGN_OR_RETURN(const Object root,
+                        Object::Create(document, "",
+                                       {"version", "machine", "vcpus", "memory_bytes", "kernel",
+                                        "initramfs", "cmdline", "firmware", "console", "block",
+                                        "vsock", "rng", "video_firmware", "diskettes", "control"}));
   HULL_ASSIGN_OR_RETURN(const std::string machine, root.String("machine"));
-  if (machine != kMicro) {
+  MachineSpec spec;
+  if (machine == kPc) {
+    HULL_ASSIGN_OR_RETURN(spec.pc, ParsePc(root));
+  } else if (machine != kMicro) {
     return At("machine", absl::StrCat("\"", machine.substr(0, 64), "\" is not a machine model; ",
-                                      "there is \"", kMicro, "\""));
+                                      "there are \"", kMicro, "\" and \"", kPc, "\""));
+  } else {
+    for (const char* const field : {"video_firmware", "diskettes", "control"}) {
+      if (root.Has(field)) return At(field, "only a pc machine has it");
+    }
   }
 
-  MachineSpec spec;
   HULL_ASSIGN_OR_RETURN(const uint64_t vcpus, root.Integer("vcpus", 1, kMaxVcpus));
   spec.vcpus = static_cast<uint32_t>(vcpus);
   HULL_ASSIGN_OR_RETURN(spec.memory_bytes,
@@ -297,7 +367,9 @@ absl::StatusOr<MachineSpec> ParseSpec(absl::string_view text) {
   if (root.Has("firmware")) {
     HULL_ASSIGN_OR_RETURN(spec.firmware, ParseFile(root.Get("firmware"), "firmware"));
   }
-  if (!root.Has("kernel") && !spec.firmware.has_value()) return At("kernel", "missing");
+  if (!root.Has("kernel") && !spec.firmware.has_value() && !spec.pc.has_value()) {
+    return At("kernel", "missing");
+  }
   if (root.Has("kernel")) {
     HULL_ASSIGN_OR_RETURN(spec.kernel, ParseFile(root.Get("kernel"), "kernel"));
   }
@@ -332,7 +404,7 @@ absl::StatusOr<MachineSpec> ParseSpec(absl::string_view text) {
 std::string SerializeSpec(const MachineSpec& spec) {
   json document = {
       {"version", kSpecVersion},
-      {"machine", kMicro},
+      {"machine", spec.pc.has_value() ? kPc : kMicro},
       {"vcpus", spec.vcpus},
       {"memory_bytes", spec.memory_bytes},
   };
@@ -369,6 +441,21 @@ std::string SerializeSpec(const MachineSpec& spec) {
     document["vsock"] = std::move(vsock);
   }
   if (spec.rng) document["rng"] = json::object();
+  if (spec.pc.has_value()) {
+    if (spec.pc->video_firmware.has_value()) {
+      document["video_firmware"] = FileToJson(*spec.pc->video_firmware);
+    }
+    if (!spec.pc->diskettes.empty()) {
+      json diskettes = json::array();
+      for (const DisketteSpec& spec_of_one : spec.pc->diskettes) {
+        json diskette = FileToJson(spec_of_one.file);
+        diskette["read_only"] = spec_of_one.read_only;
+        diskettes.push_back(std::move(diskette));
+      }
+      document["diskettes"] = std::move(diskettes);
+    }
+    if (spec.pc->control.has_value()) document["control"] = {{"fd", *spec.pc->control}};
+  }
   // Should a file name not be UTF-8, it is replaced rather than refused by an exception.
   return document.dump(-1, ' ', false, json::error_handler_t::replace);
 }

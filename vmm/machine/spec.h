@@ -36,6 +36,10 @@ inline constexpr size_t kMaxBlockIdSize = 20;
 inline constexpr uint32_t kMinGuestCid = 3;           // 0 to 2 have meanings of their own.
 inline constexpr uint32_t kMaxGuestCid = 0xfffffffe;  // 0xffffffff means "any".
 inline constexpr size_t kMaxPathSize = 4095;
+// A diskette drive each.
+inline constexpr size_t kMaxDiskettes = 2;
+// Above 3 GiB a PC's memory would be in two parts, which its firmware is not told of.
+inline constexpr uint64_t kMaxPcMemoryBytes = uint64_t{3} << 30;
 // sockaddr_un holds 107 bytes, and the guest's port is appended: "_4294967295".
 inline constexpr size_t kMaxSocketPathSize = 96;
 
@@ -77,7 +81,26 @@ struct VsockSpec {
   bool operator==(const VsockSpec&) const = default;
 };
 
+struct DisketteSpec {
+  FileRef file;
+  bool read_only = false;
+
+  bool operator==(const DisketteSpec&) const = default;
+};
+
+// What only the pc machine has.
+struct PcSpec {
+  std::optional<FileRef> video_firmware;
+  std::vector<DisketteSpec> diskettes;  // Drive A, then B.
+  // An inherited descriptor of the socket at whose other end the screen is looked at and the
+  // keyboard typed on (vmm/machine/control_protocol.h).
+  std::optional<int> control;
+
+  bool operator==(const PcSpec&) const = default;
+};
+
 struct MachineSpec {
+  std::optional<PcSpec> pc;  // The machine model is "pc", else it is "micro".
   uint32_t vcpus = 1;
   uint64_t memory_bytes = 0;
   FileRef kernel;  // Unused if there is firmware, which then has neither of the next two.

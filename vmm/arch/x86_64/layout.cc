@@ -13,6 +13,11 @@ std::vector<GuestMemory::Range> MemoryRanges(uint64_t size) {
   return ranges;
 }
 
+std::vector<GuestMemory::Range> PcMemoryRanges(uint64_t size) {
+  return {{.start = GuestAddress{0}, .size = kLegacyHoleStart},
+          {.start = GuestAddress{kVideoMemoryEnd}, .size = size - kVideoMemoryEnd}};
+}
+
 std::vector<boot::MemoryRange> E820Ranges(uint64_t size) {
   std::vector<boot::MemoryRange> ranges;
   ranges.push_back({.start = 0, .size = kLegacyHoleStart});

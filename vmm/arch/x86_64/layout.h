@@ -32,6 +32,8 @@ inline constexpr uint64_t kSetupDataAddress = 0xd000;
 inline constexpr uint64_t kSetupDataLimit = 0x20000;
 // The PC's hole for video memory and firmware: RAM here, but not described as such.
 inline constexpr uint64_t kLegacyHoleStart = 0xa0000;
+// Where in that hole video memory ends and that of firmware begins.
+inline constexpr uint64_t kVideoMemoryEnd = 0xc0000;
 // No kernel starts below 1 MiB.
 inline constexpr uint64_t kHighMemoryStart = 0x100000;
 
@@ -41,10 +43,18 @@ inline constexpr uint32_t kFirstVirtioPin = 5;
 inline constexpr uint32_t kLastVirtioPin = 23;
 inline constexpr uint32_t kMaxVirtioDevices = kLastVirtioPin - kFirstVirtioPin + 1;
 inline constexpr uint32_t kSerialPin = 4;
+inline constexpr uint32_t kKeyboardPin = 1;
+inline constexpr uint32_t kFloppyPin = 6;
+inline constexpr uint32_t kRtcPin = 8;
+inline constexpr uint32_t kMousePin = 12;
 inline constexpr uint16_t kSerialPort = 0x3f8;
 
 // The regions of `size` bytes of guest RAM (page-aligned), for GuestMemory::Create.
 std::vector<GuestMemory::Range> MemoryRanges(uint64_t size);
+
+// The same for a pc machine, which has its video memory in the legacy hole: two regions. `size` is
+// at most kHoleStart.
+std::vector<GuestMemory::Range> PcMemoryRanges(uint64_t size);
 
 // The same RAM as the kernel is told of it: without the legacy hole.
 std::vector<boot::MemoryRange> E820Ranges(uint64_t size);

@@ -40,4 +40,12 @@ void KeyboardReset::Write(uint64_t, std::span<const uint8_t> data) {
   if (data[0] == kPulseReset) handler_(Request::kReboot);
 }
 
+void SystemControl::Read(uint64_t, std::span<uint8_t> data) { data[0] = gate_; }
+
+void SystemControl::Write(uint64_t, std::span<const uint8_t> data) {
+  constexpr uint8_t kReset = 1 << 0;
+  gate_ = data[0] & kA20;
+  if ((data[0] & kReset) != 0) handler_(Request::kReboot);
+}
+
 }  // namespace hull::power

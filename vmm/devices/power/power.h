@@ -6,6 +6,7 @@
 #ifndef VMM_DEVICES_POWER_POWER_H_
 #define VMM_DEVICES_POWER_POWER_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -50,6 +51,26 @@ class KeyboardReset : public BusDevice {
 
  private:
   const Handler handler_;
+};
+
+inline constexpr uint16_t kSystemControlPort = 0x92;
+inline constexpr uint64_t kSystemControlSize = 1;
+
+// The PS/2's system control port A: bit 0 set resets the CPU, bit 1 is the gate of address line 20.
+// The gate is kept but always open, as KVM has none. IBM PS/2 Hardware Interface Technical
+// Reference, "System Control Port A".
+class SystemControl : public BusDevice {
+ public:
+  explicit SystemControl(Handler handler) : handler_(std::move(handler)) {}
+  absl::string_view name() const override { return "system-control"; }
+  void Read(uint64_t offset, std::span<uint8_t> data) override;
+  void Write(uint64_t offset, std::span<const uint8_t> data) override;
+
+ private:
+  static constexpr uint8_t kA20 = 1 << 1;
+
+  const Handler handler_;
+  std::atomic<uint8_t> gate_{kA20};
 };
 
 }  // namespace hull::power

@@ -36,5 +36,19 @@ TEST(KeyboardResetTest, OnlyTheResetPulseRestarts) {
   EXPECT_EQ(status[0] & 2, 0) << "the input buffer must look empty";
 }
 
+TEST(SystemControlTest, KeepsTheGateAndRestarts) {
+  std::vector<Request> requests;
+  SystemControl port([&](Request request) { requests.push_back(request); });
+  std::array<uint8_t, 1> data;
+  port.Read(0, data);
+  EXPECT_EQ(data[0], 2) << "line 20 is open";
+  port.Write(0, std::array<uint8_t, 1>{0xfc});
+  port.Read(0, data);
+  EXPECT_EQ(data[0], 0);
+  EXPECT_THAT(requests, ElementsAre());
+  port.Write(0, std::array<uint8_t, 1>{0x03});
+  EXPECT_THAT(requests, ElementsAre(Request::kReboot));
+}
+
 }  // namespace
 }  // namespace hull::power

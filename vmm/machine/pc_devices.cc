@@ -1,0 +1,212 @@
+#include "vmm/machine/pc_devices.h"
+
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "vmm/arch/x86_64/layout.h"
+#include "vmm/base/file_io.h"
+#include "vmm/base/posix_error.h"
+#include "vmm/base/status_macros.h"
+#include "vmm/devices/block/file_backend.h"
+#include "vmm/devices/dma/device.h"
+#include "vmm/devices/fw_cfg/device.h"
+
+namespace hull::machine {
+
+namespace {
+
+// The name under which SeaBIOS looks for a video BIOS that belongs to no PCI device.
+constexpr char kVideoFirmwareFile[] = "vgaroms/vgabios.bin";
+// What fits between video memory and the BIOS's own segments is less than this.
+constexpr uint64_t kMaxVideoFirmwareSize = uint64_t{128} << 10;
+// Pages that KVM takes below the firmware: the identity map and the TSS.
+constexpr uint64_t kKvmPages = x86_64::kTssAddress - 0x1000;
+constexpr uint64_t kKvmPagesSize = 0x4000;
+
+// Bytes of the CMOS memory that SeaBIOS reads.
+constexpr uint8_t kCmosDisketteTypes = 0x10;
+constexpr uint8_t kCmosEquipment = 0x14;
+constexpr uint8_t kCmosBaseMemory = 0x15;      // KiB below 640 KiB, 16 bits.
+constexpr uint8_t kCmosExtendedMemory = 0x17;  // KiB above 1 MiB, 16 bits, and again:
+constexpr uint8_t kCmosExtendedMemory2 = 0x30;
+constexpr uint8_t kCmosHighMemory = 0x34;   // 64 KiB units above 16 MiB, 16 bits.
+constexpr uint8_t kCmosBootDevices = 0x3d;  // Four bits each, the first one lowest.
+constexpr uint8_t kBootDisketteThenDisk = 0x21;
+constexpr uint8_t kEquipmentCoprocessor = 1 << 1;
+constexpr uint8_t kEquipmentMouse = 1 << 2;
+
+constexpr uint64_t kKiB = 1024;
+constexpr uint64_t kMiB = 1024 * kKiB;
+
+// A diskette in a file.
+class DisketteFile : public floppy::Backend {
+ public:
+  explicit DisketteFile(std::unique_ptr<block::FileBackend> file) : file_(std::move(file)) {}
+  uint64_t size() const override { return file_->size(); }
+  bool read_only() const override { return file_->read_only(); }
+  absl::Status Read(uint64_t offset, std::span<uint8_t> to) override {
+    iovec slice = {to.data(), to.size()};
+    return file_->Read(offset, std::span(&slice, 1));
+  }
+  absl::Status Write(uint64_t offset, std::span<const uint8_t> from) override {
+    // SAFETY: what a write is given is only read.
+    iovec slice = {const_cast<uint8_t*>(from.data()), from.size()};
+    return file_->Write(offset, std::span(&slice, 1));
+  }
+
+ private:
+  const std::unique_ptr<block::FileBackend> file_;
+};
+
+absl::StatusOr<std::vector<uint8_t>> ReadVideoFirmware(const UniqueFd& file) {
+  struct stat info;
+  if (fstat(file.get(), &info) != 0) return PosixError("fstat");
+  const auto size = static_cast<uint64_t>(info.st_size);
+  if (!S_ISREG(info.st_mode) || size == 0 || size > kMaxVideoFirmwareSize) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("not a file of 1 to ", kMaxVideoFirmwareSize, " bytes"));
+  }
+  std::vector<uint8_t> content(size);
+  HULL_ASSIGN_OR_RETURN(const size_t read, PreadFull(file.get(), content, 0));
+  if (read < size) return absl::DataLossError("the file is shorter than it was");
+  return content;
+}
+
+absl::Duration MonotonicTime() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return absl::DurationFromTimespec(now);
+}
+
+void PresetWord(rtc::Clock& clock, uint8_t index, uint64_t value) {
+  const uint64_t word = std::min<uint64_t>(value, 0xffff);
+  clock.Preset(index, static_cast<uint8_t>(word));
+  clock.Preset(index + 1, static_cast<uint8_t>(word >> 8));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<PcDevices>> PcDevices::Create(const MachineSpec& spec,
+                                                             HostFiles& files, const Parts& parts) {
+  std::unique_ptr<PcDevices> devices(new PcDevices());
+  HULL_RETURN_IF_ERROR(parts.vm.CreatePit());
+  HULL_RETURN_IF_ERROR(devices->AddFirmwareConfig(spec, files, parts));
+  HULL_RETURN_IF_ERROR(devices->AddKeyboard(parts));
+  HULL_RETURN_IF_ERROR(devices->AddScreen(parts));
+  HULL_RETURN_IF_ERROR(devices->AddDiskettes(*spec.pc, files, parts));
+  HULL_RETURN_IF_ERROR(devices->AddClock(spec, parts));
+  if (files.control.valid()) {
+    HULL_ASSIGN_OR_RETURN(devices->control_, Control::Create(parts.loop, std::move(files.control),
+                                                             devices->screen_, devices->keyboard_));
+  }
+  return devices;
+}
+
+absl::Status PcDevices::AddFirmwareConfig(const MachineSpec& spec, const HostFiles& files,
+                                          const Parts& parts) {
+  fw_cfg::Items items;
+  items.SetInteger16(fw_cfg::kCpuCount, 1);
+  items.SetInteger16(fw_cfg::kMaxCpuCount, 1);
+  // No menu, for which SeaBIOS would wait.
+  items.SetInteger16(fw_cfg::kBootMenu, 0);
+  const std::array<fw_cfg::E820Range, 2> ranges = {{
+      {.address = 0, .size = spec.memory_bytes, .type = fw_cfg::E820Range::kRam},
+      {.address = kKvmPages, .size = kKvmPagesSize, .type = fw_cfg::E820Range::kReserved},
+  }};
+  HULL_RETURN_IF_ERROR(items.AddFile("etc/e820", fw_cfg::EncodeE820(ranges)));
+  if (files.video_firmware.valid()) {
+    absl::StatusOr<std::vector<uint8_t>> content = ReadVideoFirmware(files.video_firmware);
+    if (!content.ok()) {
+      return Annotate(content.status(),
+                      absl::StrCat("video_firmware ", Describe(*spec.pc->video_firmware)));
+    }
+    HULL_RETURN_IF_ERROR(items.AddFile(kVideoFirmwareFile, *std::move(content)));
+  }
+  return parts.ports.Insert(fw_cfg::kPort, fw_cfg::kPortCount,
+                            std::make_shared<fw_cfg::Device>(std::move(items), parts.memory));
+}
+
+absl::Status PcDevices::AddClock(const MachineSpec& spec, const Parts& parts) {
+  rtc::Clock clock(absl::Now());
+  PresetWord(clock, kCmosBaseMemory, x86_64::kLegacyHoleStart / kKiB);
+  PresetWord(clock, kCmosExtendedMemory, (spec.memory_bytes - kMiB) / kKiB);
+  PresetWord(clock, kCmosExtendedMemory2, (spec.memory_bytes - kMiB) / kKiB);
+  PresetWord(clock, kCmosHighMemory, (spec.memory_bytes - 16 * kMiB) / (64 * kKiB));
+  uint8_t types = 0;
+  uint8_t equipment = kEquipmentCoprocessor | kEquipmentMouse;
+  for (size_t i = 0; i < spec.pc->diskettes.size(); ++i) {
+    const uint8_t type = diskettes_->DriveType(i);
+    types |= static_cast<uint8_t>(i == 0 ? type << 4 : type);
+    // That there are drives, and how many more than one.
+    equipment = static_cast<uint8_t>((equipment & 0x3f) | 1 | i << 6);
+  }
+  clock.Preset(kCmosDisketteTypes, types);
+  clock.Preset(kCmosEquipment, equipment);
+  clock.Preset(kCmosBootDevices, kBootDisketteThenDisk);
+  HULL_ASSIGN_OR_RETURN(std::shared_ptr<Interrupt> line, parts.vm.CreateIrqLine(x86_64::kRtcPin));
+  return parts.ports.Insert(rtc::kPort, rtc::kPortCount,
+                            rtc::Device::Create(
+                                clock, [] { return absl::Now(); }, std::move(line), parts.loop));
+}
+
+absl::Status PcDevices::AddKeyboard(const Parts& parts) {
+  HULL_ASSIGN_OR_RETURN(std::shared_ptr<Interrupt> keyboard,
+                        parts.vm.CreateIrqLine(x86_64::kKeyboardPin));
+  HULL_ASSIGN_OR_RETURN(std::shared_ptr<Interrupt> mouse,
+                        parts.vm.CreateIrqLine(x86_64::kMousePin));
+  keyboard_ =
+      std::make_shared<i8042::Device>(std::move(keyboard), std::move(mouse),
+                                      [power = parts.power] { power(power::Request::kReboot); });
+  HULL_RETURN_IF_ERROR(parts.ports.Insert(i8042::kPort, i8042::kPortCount, keyboard_));
+  return parts.ports.Insert(power::kSystemControlPort, power::kSystemControlSize,
+                            std::make_shared<power::SystemControl>(parts.power));
+}
+
+absl::Status PcDevices::AddScreen(const Parts& parts) {
+  screen_ = std::make_shared<vga::Device>(MonotonicTime);
+  HULL_RETURN_IF_ERROR(
+      parts.ports.Insert(vga::kFirstPort, vga::kPortCount, std::make_shared<vga::Ports>(screen_)));
+  return parts.mmio.Insert(vga::kWindowStart, vga::kWindowSize,
+                           std::make_shared<vga::Window>(screen_));
+}
+
+absl::Status PcDevices::AddDiskettes(const PcSpec& spec, HostFiles& files, const Parts& parts) {
+  const auto dma = std::make_shared<dma::Device>(parts.memory);
+  for (const auto& range : dma::kPortRanges) {
+    HULL_RETURN_IF_ERROR(
+        parts.ports.Insert(range.port, range.count, std::make_shared<dma::Ports>(dma, range.port)));
+  }
+  floppy::Device::Drives drives;
+  for (size_t i = 0; i < spec.diskettes.size(); ++i) {
+    absl::StatusOr<std::unique_ptr<block::FileBackend>> file =
+        block::FileBackend::Create(std::move(files.diskettes[i]), Describe(spec.diskettes[i].file),
+                                   {.read_only = spec.diskettes[i].read_only});
+    if (!file.ok()) return Annotate(file.status(), absl::StrCat("diskettes[", i, "]"));
+    drives[i] = std::make_unique<DisketteFile>(*std::move(file));
+  }
+  HULL_ASSIGN_OR_RETURN(std::shared_ptr<Interrupt> line,
+                        parts.vm.CreateIrqLine(x86_64::kFloppyPin));
+  absl::StatusOr<std::shared_ptr<floppy::Device>> device = floppy::Device::Create(
+      std::move(drives), dma::CreateChannel(dma, floppy::kDmaChannel), std::move(line),
+      [start = parts.thread_start] { start(sandbox::ThreadKind::kBlockWorker); });
+  if (!device.ok()) return Annotate(device.status(), "diskettes");
+  diskettes_ = *std::move(device);
+  HULL_RETURN_IF_ERROR(parts.ports.Insert(floppy::kPort, floppy::kPortCount,
+                                          std::make_shared<floppy::Ports>(diskettes_, 0)));
+  return parts.ports.Insert(
+      floppy::kLastPort, 1,
+      std::make_shared<floppy::Ports>(diskettes_, floppy::kLastPort - floppy::kPort));
+}
+
+}  // namespace hull::machine
