@@ -21,7 +21,7 @@ PHASES = """\
 run\thull-mark\t1000000000\t1080000000
          measure-90      [000] .....     1.000500: sched_process_exec: filename=/run/bench/bin/hull pid=91 old_pid=91
     hull-monitor-92      [000] .....     1.002000: sched_process_exec: filename=/proc/self/exe pid=92 old_pid=92
-        hull-vmm-93      [000] .....     1.003000: sched_process_exec: filename=/run/bench/bin/hull-vmm pid=93 old_pid=93
+        hull-vmm-93      [000] .....     1.003000: sched_process_exec: filename=/dev/fd/10 pid=93 old_pid=93
         hull-vmm-93      [000] .....     1.004000: kvm_dev_ioctl: (kvm_dev_ioctl+0x0/0xa90 [kvm]) command=44545
            vcpu0-95      [000] d..1.     1.010000: kvm_entry: vcpu 0, rip 0x200123
            vcpu0-95      [000] .....     1.010100: kvm_cpuid: func 0 idx 0 rax d rbx 0 rcx 0 rdx 0, cpuid entry found
@@ -90,7 +90,7 @@ class TraceTest(unittest.TestCase):
     def test_a_missing_mark_is_an_error_that_names_it(self):
         run = trace.parse_run(PHASES[0])
         for word, named in [("48554c4c", "container's process"), ("kvm_dev_ioctl", "KVM_CREATE_VM"),
-                            ("kvm_pio", "power-off"), ("bin/hull-vmm", "hull-vmm")]:
+                            ("kvm_pio", "power-off"), ("/dev/fd/10", "hull-vmm")]:
             lines = [line for line in PHASES if word not in line]
             with self.assertRaisesRegex(trace.TraceError, named):
                 trace.phases(run, trace.parse_events(lines))

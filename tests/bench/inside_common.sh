@@ -1,6 +1,6 @@
 # Sourced by the scripts that run in the emulated host; they have set $work, $prefix and $programs.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-export HULL_EMULATED_HOST=never HULL_ROOT=$work/root
+export HULL_EMULATED_HOST=never HULL_ROOT=$work/root HULL_RUN=/run/hull
 
 # copy_program PROGRAM: the binary to $work/peers, what it is linked with to the same paths below $work.
 copy_program() {

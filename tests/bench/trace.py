@@ -13,6 +13,9 @@ MARK_LEAF = 0x48554C4C
 Event = collections.namedtuple("Event", "task pid time name detail")
 Run = collections.namedtuple("Run", "name start end")
 
+# The monitor executes hull-vmm by a descriptor, and nothing else so.
+_VMM = re.compile(r"filename=(\S*/hull-vmm|/dev/fd/\d+) ")
+
 _LINE = re.compile(r"\s*(.+)-(\d+)\s+\[\d+\]\s+\S+\s+(\d+)\.(\d{6}): (\w+): (.*)")
 
 
@@ -69,7 +72,7 @@ def phases(run, events):
     """Minstr by phase of a `hull run` of mark-true. They add up to the whole run."""
     vmm = _first(events, "the start of hull-vmm",
                  lambda e: e.name == "sched_process_exec" and
-                 re.search(r"filename=\S*/hull-vmm ", e.detail))
+                 _VMM.search(e.detail))
     entry = _first(events, "an entry of the guest", lambda e: e.name == "kvm_entry", vmm)
     _, init = boot_times(events)
     marks = [time for time, leaf in user_cpuids(events) if leaf == MARK_LEAF]
@@ -79,7 +82,7 @@ def phases(run, events):
     # The last thread of the VMM to end.
     gone = [e.time for e in events if e.name == "sched_process_exit" and e.time >= off]
     vmm_pids = {e.pid for e in events if e.name == "sched_process_exec" and
-                re.search(r"filename=\S*/hull-vmm ", e.detail)}
+                _VMM.search(e.detail)}
     ended = [e.time for e in events
              if e.name == "sched_process_exit" and e.pid in vmm_pids and e.time >= off]
     if not gone:
@@ -118,9 +121,8 @@ def processor_time(run, events):
             # What ran so far was still the parent's program.
             totals[role_of(event.pid)] += max(0, min(event.time, run.end) - max(since, run.start))
             since = event.time
-            program = re.search(r"filename=(\S+)", event.detail)[1].rsplit("/", 1)[-1]
             if roles.get(event.pid) is not None:
-                roles[event.pid] = "vmm" if program == "hull-vmm" else "host-side"
+                roles[event.pid] = "vmm" if _VMM.search(event.detail) else "host-side"
         elif event.name == "sched_switch":
             match = re.search(r"prev_pid=(\d+) .* next_comm=(.*) next_pid=(\d+)", event.detail)
             previous, current = int(match[1]), int(match[3])

@@ -350,6 +350,44 @@ TEST_F(VcpuThreadTest, AHaltedGuestStopsToo) {
   EXPECT_TRUE(thread_->AwaitState(VcpuThread::State::kStopped, kTimeout));
 }
 
+// How SeaBIOS waits for a device: it takes interrupts for two instructions in each round.
+constexpr std::array<uint8_t, 56> kShortWindows = {
+    0xfa,                                            // cli
+    0x31, 0xc0, 0x8e, 0xd8,                          // xor ax, ax; mov ds, ax
+    0xb0, 0x11, 0xe6, 0x20,                          // PIC: ICW1
+    0xb0, 0x20, 0xe6, 0x21,                          // ICW2: vectors from 0x20 on
+    0xb0, 0x04, 0xe6, 0x21,                          // ICW3
+    0xb0, 0x01, 0xe6, 0x21,                          // ICW4
+    0xb0, 0xdf, 0xe6, 0x21,                          // only line 5 is unmasked
+    0xc6, 0x06, 0x04, 0x20, 0x01,                    // mov byte [0x2004], 1: ready
+    0xfb, 0x90, 0xf3, 0x90, 0xfa, 0xfc,              // sti; nop; pause; cli; cld
+    0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90,  // nop, …
+    0xeb, 0xf0,                                      // and again
+    0x66, 0xff, 0x06, 0x00, 0x20,                    // the handler, at 0x102e: counts at 0x2000
+    0xb0, 0x20, 0xe6, 0x20, 0xcf,                    // the end of the interrupt; iret
+};
+
+TEST_F(VcpuThreadTest, ANudgeFindsAShortWindowForAnInterrupt) {
+  ASSERT_NO_FATAL_FAILURE(Start(kShortWindows));
+  ASSERT_TRUE(guest_->memory().WriteObject<uint32_t>(GuestAddress{0x25 * 4}, 0x102e).ok());
+  const auto line = guest_->vm().CreateIrqLine(5);
+  ASSERT_TRUE(line.ok()) << line.status();
+  thread_->Resume();
+  const absl::Time deadline = absl::Now() + kTimeout;
+  while (*guest_->memory().ReadObject<uint8_t>(GuestAddress{0x2004}) == 0 &&
+         absl::Now() < deadline) {
+    absl::SleepFor(absl::Milliseconds(1));
+  }
+  for (uint32_t i = 1; i <= 5; ++i) {
+    (*line)->Raise();
+    while (Counter() < i && absl::Now() < deadline) {
+      thread_->Nudge();
+      absl::SleepFor(absl::Milliseconds(1));
+    }
+    EXPECT_EQ(Counter(), i) << "each interrupt is given once";
+  }
+}
+
 TEST_F(VcpuThreadTest, ReportsHowTheGuestEnded) {
   ASSERT_NO_FATAL_FAILURE(Start(kUndefinedInstruction, /*with_interrupt_table=*/false));
   thread_->Resume();

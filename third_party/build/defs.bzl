@@ -47,12 +47,28 @@ def hull_cc_library(copts = [], **kwargs):
         **kwargs
     )
 
-def hull_cc_binary(static = True, copts = [], linkopts = [], deps = [], features = [], **kwargs):
+def hull_cc_binary(
+        static = True,
+        copts = [],
+        linkopts = [],
+        deps = [],
+        features = [],
+        text_order = None,
+        **kwargs):
     """A program of the product: position-independent and, unless static = False, fully static.
 
     Static because the dynamic linker alone costs more instructions than the rest of the start
     (see the README's figures), and because the jail then needs no libraries in its root.
+
+    `text_order` is a linker script of order-text's: which functions lie together.
     """
+    if text_order:
+        kwargs["additional_linker_inputs"] = [text_order]
+        linkopts = linkopts + select({
+            "//third_party/build:asan": [],
+            "//third_party/build:fuzz": [],
+            "//conditions:default": ["-Wl,-T,$(location %s)" % text_order],
+        })
     native.cc_binary(
         copts = HULL_COPTS + _FORTIFY + copts + ["-fPIE"],
         linkopts = _HARDENED_LINK + (_STATIC_LINK if static else ["-pie"]) + linkopts,

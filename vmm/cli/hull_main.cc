@@ -9,12 +9,20 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "vmm/base/out_of_memory.h"
+#include "vmm/cli/exec_command.h"
 #include "vmm/cli/image_commands.h"
 #include "vmm/cli/image_transfer_commands.h"
 #include "vmm/cli/info_command.h"
+#include "vmm/cli/inspect_command.h"
+#include "vmm/cli/inspection_commands.h"
+#include "vmm/cli/logs_command.h"
 #include "vmm/cli/message.h"
+#include "vmm/cli/monitor_command.h"
+#include "vmm/cli/ps_command.h"
 #include "vmm/cli/registry_commands.h"
 #include "vmm/cli/run_command.h"
+#include "vmm/cli/start_command.h"
+#include "vmm/cli/stop_command.h"
 #include "vmm/cli/version.h"
 #include "vmm/container/outcome.h"
 #include "vmm/emulated_host/emulated_host.h"
@@ -27,20 +35,27 @@ constexpr char kHelp[] =
 
 Usage: hull VERB [ARG...]
 
-  run       Run a command in a new container
-  images    List the images on this machine
-  pull      Fetch an image from a registry         push  Send one there
-  load      Take images of an archive into the store
-  save      Write images to an archive
-  tag       Give an image a further name           untag, history, login, logout
-  rmi       Remove images
-  image     The same and more: inspect, prune, exists
-  host      Manage the emulated host, where the CPU has no virtualisation
-  info      Show this machine and whether it keeps its part of isolation
-  version   Print the version
+  run      Run a command in a container  ps      List containers
+  create   Make one, to be started       inspect Show all about some, as JSON
+  start    Start containers              logs    Show what one has printed
+  stop     Stop containers               attach  Show what a running one prints
+  restart  Stop and start them           wait    Wait for the end of some
+  kill     Send them a signal            rename  Give one another name
+  rm       Remove containers             exec    Run one more command in one
+  top      Show what runs in one         stats   Show what some use
 
-hull VERB --help tells more. Exit status: the verb's or the container's own; 125 if
-Hull failed, 126 and 127 if the command cannot be executed or found, 128+n for signal n.
+  images   List images                   pull    Fetch one from a registry
+  load     Take some from an archive     push    Send one to a registry
+  save     Write some to an archive      login   Log in to a registry
+  tag      Give one a further name       logout  Log out of it
+  untag    Take a name from one          history Show how one was made
+  rmi      Remove images                 image   Inspect, prune and more
+
+  info     Show if this machine is fit   host    Manage the emulated host
+  version  Print the version
+
+hull VERB --help tells more. The exit status is the verb's or the container's;
+125 if Hull failed, 126 and 127 if the command cannot be executed or found.
 )";
 
 int VersionCommand(const std::vector<std::string>&) {
@@ -58,6 +73,21 @@ constexpr Verb kVerbs[] = {
     {"run", RunCommand},
     // Second, as every run needs it once as well.
     {"monitor", MonitorCommand},
+    {"create", CreateCommand},
+    {"start", StartCommand},
+    {"stop", StopCommand},
+    {"restart", RestartCommand},
+    {"kill", KillCommand},
+    {"rm", RmCommand},
+    {"ps", PsCommand},
+    {"inspect", InspectCommand},
+    {"logs", LogsCommand},
+    {"attach", AttachCommand},
+    {"exec", ExecCommand},
+    {"top", TopCommand},
+    {"stats", StatsCommand},
+    {"wait", WaitCommand},
+    {"rename", RenameCommand},
     {"images", ImagesCommand},
     {"load", LoadCommand},
     {"rmi", RmiCommand},

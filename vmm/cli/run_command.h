@@ -1,4 +1,4 @@
-// `hull run`, and `hull monitor`, which it starts.
+// `hull run` and `hull create`.
 
 #ifndef VMM_CLI_RUN_COMMAND_H_
 #define VMM_CLI_RUN_COMMAND_H_
@@ -10,10 +10,7 @@ namespace hull::cli {
 
 // `args` is what follows the verb. Return the exit status.
 int RunCommand(const std::vector<std::string>& args);
-
-// Hidden: hull monitor ID ROOT RUN LIBEXEC SHARE, with the container's lock as descriptor 3 and the
-// client's socket as descriptor 4.
-int MonitorCommand(const std::vector<std::string>& args);
+int CreateCommand(const std::vector<std::string>& args);
 
 }  // namespace hull::cli
 

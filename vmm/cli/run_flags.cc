@@ -2,18 +2,22 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <iterator>
 #include <memory>
 #include <utility>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
+#include "vmm/cli/flag_prefix.h"
 #include "vmm/cli/usage_formatter.h"
 #include "vmm/container/names.h"
+#include "vmm/container/signals.h"
 
 namespace hull::cli {
 namespace {
@@ -22,15 +26,28 @@ absl::Status Usage(absl::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat(what, " (see hull run --help)"));
 }
 
+// The values of --pull: what can be pulled is pulled before, by hull load.
+constexpr absl::string_view kPullPolicies[] = {"never", "missing", "always", "newer"};
+
 // The values of flags that need more than a type.
 struct RawValues {
   std::string cpus;
   std::string memory;
   std::string entrypoint;
+  std::string stop_signal;
+  std::string stop_timeout;
+  std::string log_max_size;
+  std::string pull;
+  std::string detach_keys = container::kDefaultDetachKeys;
 };
 
-void DefineFlags(CLI::App* app, RunFlags* flags, RawValues* raw) {
-  app->formatter(std::make_shared<UsageFormatter>("run [FLAG...] IMAGE [CMD [ARG...]]"));
+void DefineFlags(absl::string_view verb, CLI::App* app, RunFlags* flags, RawValues* raw) {
+  app->formatter(
+      std::make_shared<UsageFormatter>(absl::StrCat(verb, " [FLAG...] IMAGE [CMD [ARG...]]")));
+  app->get_help_ptr()->group("");  // whoever reads the text has found it
+  if (verb == "run") {
+    app->add_flag("-d,--detach", flags->detach, "Leave it in the background and print its id");
+  }
   app->add_flag("--rm", flags->remove, "Remove the container when it has ended");
   app->add_option("--name", flags->name, "Name of the container (default: its short id)");
   app->add_option("--cpus", raw->cpus, "CPUs, 1 to 32 (default: 1)");
@@ -48,63 +65,20 @@ void DefineFlags(CLI::App* app, RunFlags* flags, RawValues* raw) {
   app->add_option("--entrypoint", raw->entrypoint, "Run this in place of the image's entry point");
   app->add_option("--hostname", flags->hostname, "Host name (default: the short id)");
   app->add_flag("--read-only", flags->read_only, "Make the root file system read-only");
+  app->add_option("-l,--label", flags->labels, "KEY=VALUE, a label; repeatable")
+      ->type_size(1)
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app->add_option("--cidfile", flags->cidfile, "Write the container's id to this new file");
+  app->add_option("--stop-signal", raw->stop_signal, "What hull stop sends (default: SIGTERM)");
+  app->add_option("--stop-timeout", raw->stop_timeout, "Seconds until it kills (default: 10)");
+  app->add_option("--log-max-size", raw->log_max_size,
+                  "Size of each of 3 log files (default: 10m)");
+  app->add_option("--pull", raw->pull, "")->group("");
   app->add_flag("--console", flags->console, "Show the guest kernel's console on standard error");
   app->add_flag("-i,--interactive", flags->interactive, "Pass standard input to the command");
-}
-
-// Takes the flags off the front of `args`, each value as an argument of its own ("--name=x" becomes
-// "--name" "x", "-ie" becomes "-i" "-e"). CLI11 alone neither stops at the first argument that is
-// no flag and still refuses unknown flags, nor takes "--name=" for an empty value.
-absl::StatusOr<std::vector<std::string>> TakeFlags(const CLI::App& app,
-                                                   const std::vector<std::string>& args,
-                                                   size_t* taken) {
-  std::vector<std::string> flags;
-  size_t i = 0;
-  const auto takes_value = [](const CLI::Option* option) {
-    return option->get_items_expected_max() > 0;
-  };
-  const auto next_value = [&](const std::string& name) -> absl::Status {
-    if (i >= args.size()) return Usage(absl::StrCat(name, " needs a value"));
-    flags.push_back(args[i++]);
-    return absl::OkStatus();
-  };
-  while (i < args.size() && args[i].size() > 1 && args[i][0] == '-') {
-    const std::string arg = args[i++];
-    if (arg == "--") break;
-    if (arg[1] == '-') {
-      const size_t equals = arg.find('=');
-      const std::string name = arg.substr(0, equals);
-      const CLI::Option* const option = app.get_option_no_throw(name);
-      if (option == nullptr) {
-        return Usage(absl::StrCat("unknown flag ", absl::CHexEscape(name)));
-      }
-      flags.push_back(equals == std::string::npos || takes_value(option) ? name : arg);
-      if (!takes_value(option)) continue;
-      if (equals != std::string::npos) {
-        flags.push_back(arg.substr(equals + 1));
-      } else {
-        HULL_RETURN_IF_ERROR(next_value(name));
-      }
-      continue;
-    }
-    for (size_t at = 1; at < arg.size(); ++at) {
-      const std::string name = {'-', arg[at]};
-      const CLI::Option* const option = app.get_option_no_throw(name);
-      if (option == nullptr) {
-        return Usage(absl::StrCat("unknown flag ", absl::CHexEscape(name)));
-      }
-      flags.push_back(name);
-      if (!takes_value(option)) continue;
-      if (at + 1 == arg.size()) {
-        HULL_RETURN_IF_ERROR(next_value(name));
-      } else {
-        flags.push_back(arg.substr(at + (arg[at + 1] == '=' ? 2 : 1)));
-      }
-      break;
-    }
-  }
-  *taken = i;
-  return flags;
+  app->add_flag("-t,--tty", flags->terminal, "Give the command a terminal");
+  app->add_option("--detach-keys", raw->detach_keys, "")->group("");
 }
 
 absl::Status CheckValues(const CLI::App& app, const RawValues& raw, uint64_t host_memory_bytes,
@@ -126,25 +100,51 @@ absl::Status CheckValues(const CLI::App& app, const RawValues& raw, uint64_t hos
     flags->memory_bytes = *memory;
   }
   if (app.count("--entrypoint") > 0) flags->entrypoint = raw.entrypoint;
+  absl::StatusOr<container::DetachKeys> keys = container::DetachKeys::Parse(raw.detach_keys);
+  if (!keys.ok()) return Annotate(keys.status(), "--detach-keys");
+  flags->detach_keys = *std::move(keys);
+  if (app.count("--stop-signal") > 0) {
+    absl::StatusOr<uint32_t> signal = container::ParseSignal(raw.stop_signal);
+    if (!signal.ok()) return Annotate(signal.status(), "--stop-signal");
+    flags->stop_signal = *signal;
+  }
+  if (app.count("--stop-timeout") > 0) {
+    absl::StatusOr<uint32_t> seconds = container::ParseSeconds(raw.stop_timeout);
+    if (!seconds.ok()) return Annotate(seconds.status(), "--stop-timeout");
+    flags->stop_timeout_seconds = *seconds;
+  }
+  if (app.count("--log-max-size") > 0) {
+    absl::StatusOr<uint64_t> bytes = container::ParseSize(raw.log_max_size);
+    if (!bytes.ok()) return Annotate(bytes.status(), "--log-max-size");
+    if (*bytes < container::kMinLogMaxBytes) {
+      return absl::InvalidArgumentError("--log-max-size: at least 64k");
+    }
+    flags->log_max_bytes = *bytes;
+  }
+  if (app.count("--pull") > 0 &&
+      std::count(std::begin(kPullPolicies), std::end(kPullPolicies), raw.pull) == 0) {
+    return Usage("--pull takes never, missing, always or newer");
+  }
   return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::StatusOr<RunFlags> ParseRunFlags(const std::vector<std::string>& args,
+absl::StatusOr<RunFlags> ParseRunFlags(absl::string_view verb, const std::vector<std::string>& args,
                                        uint64_t host_memory_bytes) {
   RunFlags flags;
   RawValues raw;
-  CLI::App app("Runs a command in a new container, a microVM of its own.");
-  DefineFlags(&app, &flags, &raw);
+  CLI::App app(verb == "run" ? "Runs a command in a new container, a microVM of its own."
+                             : "Makes a container that hull start starts.");
+  DefineFlags(verb, &app, &flags, &raw);
 
   size_t taken = 0;
-  HULL_ASSIGN_OR_RETURN(std::vector<std::string> own, TakeFlags(app, args, &taken));
+  HULL_ASSIGN_OR_RETURN(std::vector<std::string> own, TakeFlags(app, args, verb, &taken));
   std::reverse(own.begin(), own.end());  // the order in which CLI11 takes a vector
   try {
     app.parse(std::move(own));
   } catch (const CLI::CallForHelp&) {
-    flags.help = app.help();
+    flags.help = absl::StrCat(absl::StripTrailingAsciiWhitespace(app.help()), "\n");
     return flags;
   } catch (const CLI::ParseError& error) {
     return Usage(error.what());

@@ -1,4 +1,4 @@
-// The command line of `hull run`.
+// The command lines of `hull run` and `hull create`.
 
 #ifndef VMM_CLI_RUN_FLAGS_H_
 #define VMM_CLI_RUN_FLAGS_H_
@@ -9,7 +9,11 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "vmm/container/detach_keys.h"
 #include "vmm/container/limits.h"
+#include "vmm/container/log_format.h"
+#include "vmm/container/signals.h"
 
 namespace hull::cli {
 
@@ -28,14 +32,22 @@ struct RunFlags {
   bool read_only = false;
   bool console = false;
   bool interactive = false;
+  bool terminal = false;
+  container::DetachKeys detach_keys;
+  bool detach = false;
+  std::vector<std::string> labels;      // as they were given
+  std::string cidfile;                  // path of a file for the id; empty: none
+  std::optional<uint32_t> stop_signal;  // absent: the image's
+  uint32_t stop_timeout_seconds = container::kDefaultStopTimeoutSeconds;
+  uint64_t log_max_bytes = container::kDefaultLogMaxBytes;
   std::string image;
   std::vector<std::string> command;
 };
 
-// `args` is what follows "run"; `host_memory_bytes` bounds --memory. kInvalidArgument, fit for the
-// user, for an unknown flag, a bad value or no image. The first argument that is no flag is the
-// image; what follows it is the command, flags included.
-absl::StatusOr<RunFlags> ParseRunFlags(const std::vector<std::string>& args,
+// `args` is what follows `verb`, "run" or "create"; `host_memory_bytes` bounds --memory.
+// kInvalidArgument, fit for the user, for an unknown flag, a bad value or no image. The first
+// argument that is no flag is the image; what follows it is the command, flags included.
+absl::StatusOr<RunFlags> ParseRunFlags(absl::string_view verb, const std::vector<std::string>& args,
                                        uint64_t host_memory_bytes);
 
 }  // namespace hull::cli

@@ -5,6 +5,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "vmm/cli/exec_flags.h"
 
 namespace hull::cli {
 namespace {
@@ -16,7 +17,7 @@ using testing::IsEmpty;
 constexpr uint64_t kHost = uint64_t{8} << 30;
 
 absl::StatusOr<RunFlags> Parse(const std::vector<std::string>& args) {
-  return ParseRunFlags(args, kHost);
+  return ParseRunFlags("run", args, kHost);
 }
 
 std::string Error(const std::vector<std::string>& args) {
@@ -64,9 +65,9 @@ TEST(RunFlagsTest, WhatFollowsTheImageIsTheCommands) {
 }
 
 TEST(RunFlagsTest, ShortFlagsCombine) {
-  const absl::StatusOr<RunFlags> flags = Parse({"-ie", "A=1", "busybox"});
+  const absl::StatusOr<RunFlags> flags = Parse({"-ite", "A=1", "busybox"});
   ASSERT_TRUE(flags.ok()) << flags.status();
-  EXPECT_TRUE(flags->interactive);
+  EXPECT_TRUE(flags->interactive && flags->terminal);
   EXPECT_THAT(flags->env, ElementsAre("A=1"));
 }
 
@@ -82,7 +83,8 @@ TEST(RunFlagsTest, MistakesAreNamed) {
   EXPECT_THAT(Error({"--rm"}), HasSubstr("image"));
   EXPECT_THAT(Error({"--nosuchflag", "busybox"}), HasSubstr("--nosuchflag"));
   EXPECT_THAT(Error({"--nosuch=1", "busybox"}), HasSubstr("--nosuch"));
-  EXPECT_THAT(Error({"-it", "busybox"}), HasSubstr("-t"));
+  EXPECT_THAT(Error({"-iz", "busybox"}), HasSubstr("-z"));
+  EXPECT_THAT(Error({"--detach-keys=bogus", "busybox"}), HasSubstr("--detach-keys"));
   EXPECT_THAT(Error({"--name"}), HasSubstr("--name needs a value"));
   EXPECT_THAT(Error({"--name=", "busybox"}), HasSubstr("--name"));
   EXPECT_THAT(Error({"--memory", "-5m", "busybox"}), HasSubstr("--memory"));
@@ -91,20 +93,83 @@ TEST(RunFlagsTest, MistakesAreNamed) {
   EXPECT_THAT(Error({"--cpus", "0", "busybox"}), HasSubstr("--cpus"));
   EXPECT_THAT(Error({"--hostname", "a b", "busybox"}), HasSubstr("--hostname"));
   EXPECT_THAT(Error({"--rm=maybe", "busybox"}), HasSubstr("--rm"));
+  EXPECT_THAT(Error({"--stop-signal", "NOSUCH", "busybox"}), HasSubstr("--stop-signal"));
+  EXPECT_THAT(Error({"--stop-timeout", "-1", "busybox"}), HasSubstr("--stop-timeout"));
+  EXPECT_THAT(Error({"--log-max-size", "1k", "busybox"}), HasSubstr("--log-max-size"));
+  EXPECT_THAT(Error({"--pull", "often", "busybox"}), HasSubstr("--pull"));
+}
+
+TEST(RunFlagsTest, TheFlagsOfALifeInTheBackground) {
+  const absl::StatusOr<RunFlags> flags =
+      Parse({"-d", "-l", "a=b", "--label=c", "--cidfile", "f", "--stop-signal", "usr1",
+             "--stop-timeout", "3", "--log-max-size", "1m", "--pull=never", "busybox"});
+  ASSERT_TRUE(flags.ok()) << flags.status();
+  EXPECT_TRUE(flags->detach);
+  EXPECT_THAT(flags->labels, ElementsAre("a=b", "c"));
+  EXPECT_EQ(flags->cidfile, "f");
+  EXPECT_EQ(flags->stop_signal, 10u);
+  EXPECT_EQ(flags->stop_timeout_seconds, 3u);
+  EXPECT_EQ(flags->log_max_bytes, uint64_t{1} << 20);
+  // What is made and not started has no foreground to leave.
+  EXPECT_FALSE(ParseRunFlags("create", {"-d", "busybox"}, kHost).ok());
+  EXPECT_TRUE(ParseRunFlags("create", {"-l", "a=b", "busybox"}, kHost).ok());
 }
 
 TEST(RunFlagsTest, HelpFitsAScreenAndListsEveryFlag) {
   for (const char* flag : {"-h", "--help"}) {
     const std::string help = Parse({flag})->help;
-    for (const char* name :
-         {"--rm", "--name", "--cpus", "-m,--memory", "-e,--env", "--env-file", "-w,--workdir",
-          "-u,--user", "--entrypoint", "--hostname", "--read-only", "--console", "-i,--interactive",
-          "IMAGE [CMD [ARG...]]"}) {
+    for (const char* name : {"--rm",
+                             "--name",
+                             "--cpus",
+                             "-m,--memory",
+                             "-e,--env",
+                             "--env-file",
+                             "-w,--workdir",
+                             "-u,--user",
+                             "--entrypoint",
+                             "--hostname",
+                             "--read-only",
+                             "--console",
+                             "-i,--interactive",
+                             "-t,--tty",
+                             "-d,--detach",
+                             "-l,--label",
+                             "--cidfile",
+                             "--stop-signal",
+                             "--stop-timeout",
+                             "--log-max-size",
+                             "IMAGE [CMD [ARG...]]"}) {
       EXPECT_THAT(help, HasSubstr(name));
     }
     EXPECT_LE(std::count(help.begin(), help.end(), '\n'), 24);
     EXPECT_THAT(help, testing::Not(testing::ContainsRegex("[^\n]{81}")));
   }
+}
+
+TEST(ExecFlagsTest, EveryFlag) {
+  const absl::StatusOr<ExecFlags> flags =
+      ParseExecFlags({"-it", "-d", "-e", "A=1", "--env-file=f", "-w", "/w", "-u", "app",
+                      "--detach-keys", "ctrl-a", "box", "sh", "-c", "-x"});
+  ASSERT_TRUE(flags.ok()) << flags.status();
+  EXPECT_TRUE(flags->interactive && flags->terminal && flags->detach);
+  EXPECT_THAT(flags->env, ElementsAre("A=1"));
+  EXPECT_THAT(flags->env_files, ElementsAre("f"));
+  EXPECT_EQ(flags->working_directory, "/w");
+  EXPECT_EQ(flags->user, "app");
+  EXPECT_EQ(flags->detach_keys.length(), 1u);
+  EXPECT_EQ(flags->container, "box");
+  EXPECT_THAT(flags->command, ElementsAre("sh", "-c", "-x"));
+}
+
+TEST(ExecFlagsTest, MistakesAreNamed) {
+  const auto error = [](const std::vector<std::string>& args) {
+    return std::string(ParseExecFlags(args).status().message());
+  };
+  EXPECT_THAT(error({}), HasSubstr("which container"));
+  EXPECT_THAT(error({"box"}), HasSubstr("which command"));
+  EXPECT_THAT(error({"--bogus", "box", "sh"}), HasSubstr("--bogus (see hull exec --help)"));
+  EXPECT_THAT(error({"-w", "w", "box", "sh"}), HasSubstr("not an absolute path"));
+  EXPECT_THAT(error({"--detach-keys", "bogus", "box", "sh"}), HasSubstr("is no key"));
 }
 
 }  // namespace

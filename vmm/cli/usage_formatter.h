@@ -5,6 +5,7 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 
@@ -17,6 +18,13 @@ class UsageFormatter : public CLI::Formatter {
 
   std::string make_usage(const CLI::App*, std::string) const override {
     return "Usage: hull " + usage_ + "\n";
+  }
+  // Flags come at once after the usage, so that the help of `run` fits a screen.
+  std::string make_group(std::string group, bool is_positional,
+                         std::vector<const CLI::Option*> options) const override {
+    std::string text = is_positional ? "\n" + group + ":\n" : "";
+    for (const CLI::Option* option : options) text += make_option(option, is_positional);
+    return text;
   }
   // Flags are described in words: "TEXT" and the like after each name say nothing more.
   std::string make_option_opts(const CLI::Option*) const override { return ""; }

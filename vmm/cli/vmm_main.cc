@@ -39,8 +39,9 @@
 DEFINE_string(spec, "", "the machine specification, a JSON file (vmm/machine/SPEC.md)");
 DEFINE_int32(spec_fd, -1, "the same as an inherited descriptor");
 DEFINE_int32(report_fd, -1, "where to say that the machine is over, an inherited descriptor");
-DEFINE_int64(jail_user, -1,
-             "for the monitor: the user to become, in a PID namespace of its making");
+DEFINE_bool(host_left, false,
+            "for the monitor: this process was born with the user and the namespaces of its jail");
+DEFINE_int32(kvm_fd, -1, "for the monitor: /dev/kvm as an inherited descriptor");
 DEFINE_int32(parent_fd, -1, "for the monitor: a pidfd of the process to die with, inherited");
 DECLARE_bool(help);
 DECLARE_bool(version);
@@ -149,10 +150,11 @@ int Report(const Ending& ending) {
 
 // Tells who asked for it that the machine is over, with the status that this process exits with.
 // The kernel takes its time to dissolve a VM, and nobody has to wait for that.
-void TellStatus(int status) {
-  if (FLAGS_report_fd < 0) return;
-  // Nobody has to listen, either.
-  (void)WriteFull(FLAGS_report_fd, absl::StrCat(status, "\n"));
+void TellStatus(int status, int supervisor) {
+  for (const int fd : {FLAGS_report_fd, supervisor}) {
+    // Nobody has to listen, either.
+    if (fd >= 0) (void)WriteFull(fd, absl::StrCat(status, "\n"));
+  }
 }
 
 // Whose fault an error is, said and turned into an exit status.
@@ -226,9 +228,12 @@ absl::Status ConfineProcess(const sandbox::JailOptions& options) {
   return absl::OkStatus();
 }
 
-// In the jail: makes the machine, and runs it to its end.
+// In the jail: makes the machine, and runs it to its end. `supervisor` is where that is told
+// besides
+// --report_fd, or -1.
 int RunMachine(const std::string& spec_name, const machine::MachineSpec& spec,
-               machine::HostFiles files, machine::Machine::ThreadStart thread_start) {
+               machine::HostFiles files, machine::Machine::ThreadStart thread_start,
+               int supervisor) {
   absl::StatusOr<std::unique_ptr<machine::Machine>> machine =
       machine::Machine::Create(spec, std::move(files), std::move(thread_start));
   if (!machine.ok()) return Fail(spec_name, machine.status());
@@ -243,7 +248,7 @@ int RunMachine(const std::string& spec_name, const machine::MachineSpec& spec,
   } else {
     status = Report(ending);
   }
-  TellStatus(status);
+  TellStatus(status, supervisor);
   // At once: what the machine still has, the kernel takes back faster than destructors.
   _exit(status);
 }
@@ -254,9 +259,10 @@ int Run(const std::string& spec_name, machine::Machine::ThreadStart thread_start
     Say(absl::StrCat(spec_name, ": ", spec.status().message()));
     return kExitUsage;
   }
-  absl::StatusOr<machine::HostFiles> files = machine::HostFiles::Open(*spec);
+  absl::StatusOr<machine::HostFiles> files =
+      machine::HostFiles::Open(*spec, UniqueFd(FLAGS_kvm_fd));
   if (!files.ok()) return Fail(spec_name, files.status());
-  if (FLAGS_jail_user < 0) {
+  if (!FLAGS_host_left) {
     absl::StatusOr<VmmSupervisor> supervisor = VmmSupervisor::Create(*spec, *files);
     if (!supervisor.ok()) return Fail(spec_name, supervisor.status());
     absl::StatusOr<sandbox::JailOptions> jail = JailOf(*spec, *files);
@@ -285,9 +291,11 @@ int Run(const std::string& spec_name, machine::Machine::ThreadStart thread_start
     RemoveWhenOutOfMemory(nullptr);
     if (user->has_value()) jail->user = (*user)->user;
     jail->parent = self.get();
+    jail->descriptors.push_back(supervisor->report());
     const absl::Status jailed = ConfineProcess(*jail);
     if (!jailed.ok()) return FailOfHost(jailed);
-    _exit(RunMachine(spec_name, *spec, *std::move(files), std::move(thread_start)));
+    _exit(RunMachine(spec_name, *spec, *std::move(files), std::move(thread_start),
+                     supervisor->report()));
   }
 
   if (spec->vsock.has_value() && !spec->vsock->connector.has_value()) {
@@ -296,11 +304,11 @@ int Run(const std::string& spec_name, machine::Machine::ThreadStart thread_start
   }
   absl::StatusOr<sandbox::JailOptions> jail = JailOf(*spec, *files);
   if (!jail.ok()) return Fail(spec_name, jail.status());
-  if (FLAGS_jail_user > 0) jail->user = static_cast<uid_t>(FLAGS_jail_user);
+  jail->host_left = true;
   jail->parent = FLAGS_parent_fd;
   const absl::Status jailed = ConfineProcess(*jail);
   if (!jailed.ok()) return FailOfHost(jailed);
-  return RunMachine(spec_name, *spec, *std::move(files), std::move(thread_start));
+  return RunMachine(spec_name, *spec, *std::move(files), std::move(thread_start), -1);
 }
 
 }  // namespace
@@ -327,8 +335,8 @@ int VmmMain(int argc, char** argv, machine::Machine::ThreadStart thread_start) {
     Say("expected either --spec FILE or --spec_fd N; see --help");
     return kExitUsage;
   }
-  if (FLAGS_jail_user >= 0 && (getpid() != 1 || FLAGS_jail_user > UINT32_MAX - 1)) {
-    Say("--jail_user is for the monitor, which starts hull-vmm in a PID namespace of its own");
+  if (FLAGS_host_left && getpid() != 1) {
+    Say("--host_left is for the monitor, which starts hull-vmm in namespaces of its own");
     return kExitUsage;
   }
   FLAGS_logtostderr = true;

@@ -1,5 +1,6 @@
 #include "vmm/cli/vmm_supervisor.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -12,6 +13,7 @@
 #include <memory>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "vmm/base/file_io.h"
 #include "vmm/base/out_of_memory.h"
@@ -54,6 +56,10 @@ absl::StatusOr<VmmSupervisor> VmmSupervisor::Create(const machine::MachineSpec& 
   VmmSupervisor supervisor;
   const sigset_t signals = PassedOn();
   if (sigprocmask(SIG_BLOCK, &signals, nullptr) != 0) return PosixError("block signals");
+  int report[2];
+  if (pipe2(report, O_CLOEXEC) != 0) return PosixError("create a pipe");
+  supervisor.report_read_.Reset(report[0]);
+  supervisor.report_write_.Reset(report[1]);
   if (!spec.vsock.has_value() || spec.vsock->connector.has_value()) return supervisor;
   const std::string& path = spec.vsock->host_socket;
   HULL_ASSIGN_OR_RETURN(files.vsock_listener, machine::ListenForHosts(path));
@@ -67,6 +73,15 @@ absl::StatusOr<VmmSupervisor> VmmSupervisor::Create(const machine::MachineSpec& 
   files.vsock_connector = std::move(sockets->requester);
   supervisor.broker_ = std::move(sockets->server);
   return supervisor;
+}
+
+void VmmSupervisor::ReadReport() {
+  char text[8];
+  const ssize_t n = read(report_read_.get(), text, sizeof(text));
+  int status;
+  if (n > 0 && absl::SimpleAtoi(absl::string_view(text, static_cast<size_t>(n)), &status)) {
+    reported_ = status & 0xff;
+  }
 }
 
 void VmmSupervisor::RemoveSocket() const {
@@ -90,6 +105,14 @@ absl::Status VmmSupervisor::Serve(pid_t vmm) {
                            .status());
   HULL_RETURN_IF_ERROR(
       loop->AddFd(end.get(), EPOLLIN, [&loop](uint32_t) { loop->Stop(); }).status());
+  report_write_.Reset();
+  EventLoop::Id report_watch = 0;
+  HULL_ASSIGN_OR_RETURN(report_watch, loop->AddFd(report_read_.get(), EPOLLIN, [&](uint32_t) {
+    ReadReport();
+    // One that ends without a word is seen by its process alone.
+    loop->RemoveFd(report_watch);
+    if (reported_.has_value()) loop->Stop();
+  }));
   std::unique_ptr<machine::ConnectionBroker> broker;
   if (broker_.valid()) {
     HULL_ASSIGN_OR_RETURN(
@@ -107,7 +130,13 @@ void VmmSupervisor::Supervise(pid_t vmm) {
   }
   RemoveSocket();
   int status = 0;
-  while (waitpid(vmm, &status, 0) < 0 && errno == EINTR) {
+  if (served.ok() && reported_.has_value()) {
+    // It has nothing left to do, whatever it thinks of that.
+    kill(vmm, SIGKILL);
+    status = W_EXITCODE(*reported_, 0);
+  } else {
+    while (waitpid(vmm, &status, 0) < 0 && errno == EINTR) {
+    }
   }
   if (!served.ok()) _exit(kExitHostError);
   if (WIFSIGNALED(status)) DieOf(WTERMSIG(status));

@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -17,7 +18,8 @@ namespace hull::cli {
 
 // Stands in for a monitor: passes SIGTERM and SIGINT on, connects the guest to host sockets by
 // their paths, removes its own socket at the end, holds the claim of the VMM's user id, and ends as
-// the VMM does.
+// the VMM does: when that says that its machine is over, or else with its process. What the kernel
+// then still dissolves (the VM, the namespaces) runs nothing, and nobody waits for it.
 class VmmSupervisor {
  public:
   // Makes the host's side of the machine's sockets; the VMM's side goes into `files`. Blocks the
@@ -27,7 +29,10 @@ class VmmSupervisor {
   VmmSupervisor(VmmSupervisor&&) = default;
   VmmSupervisor& operator=(VmmSupervisor&&) = default;
 
-  // In the parent: until the VMM, its child, has ended; then ends this process in the same way.
+  // Where the VMM says with which status it is about to exit, in decimal. The VMM's to write to.
+  int report() const { return report_write_.get(); }
+
+  // In the parent: until the VMM, its child, is over; then ends this process in the same way.
   [[noreturn]] void Supervise(pid_t vmm);
 
   // Removes the socket: for a start that failed.
@@ -36,10 +41,14 @@ class VmmSupervisor {
  private:
   VmmSupervisor() = default;
   absl::Status Serve(pid_t vmm);
+  void ReadReport();
 
   std::string socket_path_;  // empty: none
   UniqueFd broker_;
   UniqueFd signals_;
+  UniqueFd report_read_;
+  UniqueFd report_write_;
+  std::optional<int> reported_;
 };
 
 }  // namespace hull::cli

@@ -85,11 +85,8 @@ class Client : public AttachSocket::Handler {
 
   absl::StatusOr<std::optional<Outcome>> Run(UniqueFd socket) {
     HULL_ASSIGN_OR_RETURN(socket_, AttachSocket::Create(loop_, std::move(socket), this));
-    const sigset_t signals = ForwardedSignals();
-    signal_fd_.Reset(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
-    if (!signal_fd_.valid()) return PosixError("create a signal descriptor");
-    HULL_RETURN_IF_ERROR(
-        loop_->AddFd(signal_fd_.get(), EPOLLIN, [this](uint32_t) { OnSignal(); }).status());
+    if (options_.forward_signals) HULL_RETURN_IF_ERROR(WatchSignals());
+    if (options_.ask_for_output) socket_->Send({.type = AttachType::kAttach});
     if (options_.terminal) HULL_RETURN_IF_ERROR(StartTerminal());
     if (!options_.exec_request.empty()) SendExecRequest();
     if (options_.attach_stdin) StartStdin();
@@ -115,6 +112,8 @@ class Client : public AttachSocket::Handler {
         return WriteOut(&err_, AttachType::kStandardError, frame.data);
       case AttachType::kConsole:
         return WriteOut(&err_, AttachType::kConsole, frame.data);
+      case AttachType::kStarted:
+        return;
       case AttachType::kNotice:
         return WriteOut(&err_, AttachType::kConsole,
                         absl::StrCat("hull: ", frame.data, raw_terminal_.raw() ? "\r\n" : "\n"));
@@ -325,6 +324,13 @@ class Client : public AttachSocket::Handler {
   }
 
   // ---- Signals ----
+
+  absl::Status WatchSignals() {
+    const sigset_t signals = ForwardedSignals();
+    signal_fd_.Reset(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+    if (!signal_fd_.valid()) return PosixError("create a signal descriptor");
+    return loop_->AddFd(signal_fd_.get(), EPOLLIN, [this](uint32_t) { OnSignal(); }).status();
+  }
 
   void OnSignal() {
     signalfd_siginfo info;

@@ -22,6 +22,9 @@ sigset_t ForwardedSignals();
 
 struct AttachOptions {
   bool attach_stdin = false;  // pass standard input on
+  // Ask for the output first: for a socket of ConnectToMonitor().
+  bool ask_for_output = false;
+  bool forward_signals = true;  // if not, signals have their usual effect on this process
   // The process has a terminal: this one's, if standard input is a terminal and passed on, is in
   // raw mode meanwhile, its size is the process's, and these keys detach.
   bool terminal = false;
@@ -31,9 +34,9 @@ struct AttachOptions {
 };
 
 // Connects `socket`, to the monitor, with descriptors 0, 1 and 2 of this process until the
-// container has ended. ForwardedSignals() must be blocked and SIGPIPE ignored. Nothing if the
-// monitor went away without telling the outcome; an error if this process's own output failed or
-// the monitor broke the protocol.
+// container has ended. ForwardedSignals() must be blocked, if they are forwarded, and SIGPIPE
+// ignored. Nothing if the monitor went away without telling the outcome; an error if this process's
+// own output failed or the monitor broke the protocol.
 //
 // Descriptors 0, 1 and 2 keep their flags: they are shared with whoever started this process.
 absl::StatusOr<std::optional<Outcome>> AttachAndWait(UniqueFd socket, const AttachOptions& options);

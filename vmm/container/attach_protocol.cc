@@ -69,8 +69,10 @@ absl::StatusOr<AttachFrame> DecodeAttachFrame(absl::string_view message) {
       frame.number = ByteAt(payload, 0);
       frame.data = payload.substr(1);
       return frame;
+    case AttachType::kStarted:
     case AttachType::kStdinEnd:
     case AttachType::kKill:
+    case AttachType::kAttach:
     case AttachType::kExec:
     case AttachType::kDetach:
     case AttachType::kListProcesses:

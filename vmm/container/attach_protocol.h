@@ -15,8 +15,11 @@
 
 namespace hull::container {
 
+// The socket at which clients attach, in the container's run directory.
+inline constexpr char kAttachSocketName[] = "attach";
+
 // The monitor's first frame carries it. Raised when an old client would misunderstand.
-inline constexpr uint8_t kAttachVersion = 1;
+inline constexpr uint8_t kAttachVersion = 2;
 
 // A frame: one byte of type, then the payload.
 enum class AttachType : uint8_t {
@@ -29,6 +32,7 @@ enum class AttachType : uint8_t {
   kNotice = 6,          // text: something that the user should know; not an end
   kExited = 7,          // u8 exit status as a shell reports it; the last frame
   kFailed = 8,          // u8 exit status (125 to 127 or 128+n), text; the last frame
+  kStarted = 9,         // the container's process runs
   kProcesses = 10,      // a page of processes: ParseProcessPage() of agent_messages.h
   kStatistics = 11,     // ParseStatistics()
 
@@ -38,6 +42,7 @@ enum class AttachType : uint8_t {
   kSignal = 34,        // u8 signal number, 1 to 64
   kKill = 35,          // end the container now, without asking the guest
   kOutputClosed = 36,  // u8: kStandardOutput or kStandardError; nobody reads it any more
+  kAttach = 37,        // wants the output of the container's process from here on
   // A further process in the container: its request in parts (exec_request.h), and the word to
   // start it. From then on the client's streams, signals and end are that process's.
   kExecPart = 48,  // bytes

@@ -24,7 +24,7 @@ namespace hull::container {
 using ClientId = uint32_t;
 
 // At most so many at a time; further ones are told so and closed.
-inline constexpr size_t kMaxClients = 16;
+inline constexpr size_t kMaxClients = 32;
 // What may wait for a client that is not paced. Beyond it the client gets no more output.
 inline constexpr size_t kMaxClientBacklog = size_t{1} << 20;
 

@@ -224,6 +224,7 @@ absl::StatusOr<json> ParseObject(absl::string_view text) {
 }
 
 constexpr std::pair<Status, const char*> kStatusNames[] = {
+    {Status::kCreated, "created"},
     {Status::kRunning, "running"},
     {Status::kExited, "exited"},
     {Status::kFailed, "failed"},
@@ -257,6 +258,10 @@ std::string SerializeConfig(const Config& config) {
   object.Add("remove", config.remove);
   object.Add("cpus", config.cpus);
   object.Add("memory_bytes", config.memory_bytes);
+  object.Add("labels", config.labels);
+  object.Add("stop_signal", config.stop_signal);
+  object.Add("stop_timeout_seconds", config.stop_timeout_seconds);
+  object.Add("log_max_bytes", config.log_max_bytes);
   return std::move(object).Finish();
 }
 
@@ -278,6 +283,10 @@ absl::StatusOr<Config> ParseConfig(absl::string_view text) {
   object.Take("remove", &config.remove);
   object.Take("cpus", &config.cpus);
   object.Take("memory_bytes", &config.memory_bytes);
+  object.Take("labels", &config.labels);
+  object.Take("stop_signal", &config.stop_signal);
+  object.Take("stop_timeout_seconds", &config.stop_timeout_seconds);
+  object.Take("log_max_bytes", &config.log_max_bytes);
   HULL_RETURN_IF_ERROR(object.Finish());
 
   ObjectReader process(std::move(process_object));
@@ -298,12 +307,17 @@ absl::StatusOr<Config> ParseConfig(absl::string_view text) {
   return config;
 }
 
+const char* StatusName(Status status) {
+  for (const auto& [known, name] : kStatusNames) {
+    if (known == status) return name;
+  }
+  return "unknown";
+}
+
 std::string SerializeState(const State& state) {
   ObjectWriter object;
   object.Add("version", kStateVersion);
-  for (const auto& [status, name] : kStatusNames) {
-    if (status == state.status) object.Add("status", absl::string_view(name));
-  }
+  object.Add("status", absl::string_view(StatusName(state.status)));
   object.Add("started_unix_ms", state.started_unix_ms);
   object.Add("finished_unix_ms", state.finished_unix_ms);
   object.Add("monitor_pid", state.monitor_pid);

@@ -1,5 +1,5 @@
-// What a container is (config.json, never changed after creation) and how it stands (state.json).
-// The files are described in README.md here.
+// What a container is (config.json, of which only the name changes after creation) and how it
+// stands (state.json). The files are described in README.md here.
 
 #ifndef VMM_CONTAINER_CONFIG_H_
 #define VMM_CONTAINER_CONFIG_H_
@@ -16,8 +16,8 @@
 namespace hull::container {
 
 // Raised when an older Hull would misunderstand the files.
-inline constexpr uint64_t kConfigVersion = 1;
-inline constexpr uint64_t kStateVersion = 1;
+inline constexpr uint64_t kConfigVersion = 2;
+inline constexpr uint64_t kStateVersion = 2;
 
 // The longest config.json or state.json that is read or written. What the agent takes for one
 // container is 1 MiB; the escapes of JSON can double it.
@@ -64,10 +64,18 @@ struct Config {
   uint32_t cpus = 0;
   uint64_t memory_bytes = 0;
 
+  std::vector<std::string> labels = {};  // KEY=VALUE, sorted, each key once
+  uint32_t stop_signal = 15;             // what `hull stop` sends first
+  uint32_t stop_timeout_seconds = 10;    // and how long it waits before it kills
+  // What the process prints is kept in the container's directory (log_format.h), in files of at
+  // most so many bytes; 0: not at all.
+  uint64_t log_max_bytes = 0;
+
   friend bool operator==(const Config&, const Config&) = default;
 };
 
 enum class Status {
+  kCreated,  // never started
   kRunning,  // only while the monitor holds the container's lock: see ContainerStore
   kExited,   // the process ran and has ended
   kFailed,   // Hull or the machine failed; `error` says how
@@ -75,8 +83,8 @@ enum class Status {
 
 struct State {
   Status status = Status::kRunning;
-  int64_t started_unix_ms = 0;
-  int64_t finished_unix_ms = 0;  // 0 while running
+  int64_t started_unix_ms = 0;   // 0: never
+  int64_t finished_unix_ms = 0;  // 0: never, or it runs
   int32_t monitor_pid = 0;       // 0 unless running
   int32_t vmm_pid = 0;           // 0 unless running
   int32_t exit_status = 0;       // as `hull run` reports it: 0 to 255
@@ -87,6 +95,7 @@ struct State {
 
 std::string SerializeConfig(const Config& config);
 std::string SerializeState(const State& state);
+const char* StatusName(Status status);
 
 // kInvalidArgument, naming the field, if `text` is not what the Serialize function writes: unknown,
 // missing or mistyped fields are errors. kFailedPrecondition for another version.

@@ -55,7 +55,7 @@ TEST(ConfigTest, IsPlainJson) {
 TEST(ConfigTest, RefusesWhatItDoesNotKnow) {
   const std::string good = SerializeConfig(Example());
   EXPECT_TRUE(absl::IsFailedPrecondition(
-      ParseConfig(Replace(good, "\"version\":1", "\"version\":2")).status()));
+      ParseConfig(Replace(good, "\"version\":2", "\"version\":1")).status()));
   const struct {
     const char* from;
     const char* to;

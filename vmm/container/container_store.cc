@@ -7,11 +7,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <tuple>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -29,6 +32,9 @@ constexpr mode_t kFileMode = 0600;
 // Written into containers.lock, on a file system that does not outlive a boot, once everything that
 // was alive before that boot has been collected.
 constexpr absl::string_view kRecovered = "recovered\n";
+
+// Between the short id and a process's id, in the name of a run directory that is taken away.
+constexpr absl::string_view kGone = ".gone-";
 
 absl::Status MakeDirectory(const std::string& path) {
   if (mkdir(path.c_str(), kDirectoryMode) == 0 || errno == EEXIST) return absl::OkStatus();
@@ -156,6 +162,74 @@ class DirectoryStore : public ContainerStore {
     return lock;
   }
 
+  absl::StatusOr<UniqueFd> Acquire(absl::string_view id) override {
+    // As in Create(): no collector looks at a run directory that is being made.
+    HULL_RETURN_IF_ERROR(Flock(global_, LOCK_SH, GlobalLockPath()));
+    absl::StatusOr<UniqueFd> lock = AcquireLocked(id);
+    flock(global_.get(), LOCK_UN);
+    if (!absl::IsAlreadyExists(lock.status())) return lock;
+    return absl::FailedPreconditionError(
+        absl::StrCat("container ", ShortId(id), " is running, or another command works on it"));
+  }
+
+  absl::StatusOr<ContainerInfo> Look(absl::string_view id) override {
+    if (!IsId(id)) return absl::InvalidArgumentError("not a container's id");
+    ContainerInfo info;
+    HULL_ASSIGN_OR_RETURN(info.config, ReadConfig(id));
+    HULL_ASSIGN_OR_RETURN(info.state, ReadState(id));
+    info.alive = IsAlive(std::string(ShortId(id)));
+    if (info.alive || info.state.status != Status::kRunning) return info;
+    // It ended between the two looks, or its monitor died without a word.
+    HULL_ASSIGN_OR_RETURN(info.state, ReadState(id));
+    if (info.state.status == Status::kRunning) info.state = Died(info.state);
+    return info;
+  }
+
+  absl::StatusOr<std::vector<ContainerInfo>> List() override {
+    HULL_ASSIGN_OR_RETURN(const std::vector<std::string> ids, Ids());
+    std::vector<ContainerInfo> containers;
+    for (const std::string& id : ids) {
+      absl::StatusOr<ContainerInfo> info = Look(id);
+      if (info.ok()) containers.push_back(*std::move(info));
+    }
+    std::sort(containers.begin(), containers.end(), [](const auto& a, const auto& b) {
+      return std::tie(a.config.created_unix_ms, a.config.id) <
+             std::tie(b.config.created_unix_ms, b.config.id);
+    });
+    return containers;
+  }
+
+  absl::StatusOr<std::string> Resolve(absl::string_view name) override {
+    if (name.empty()) return absl::InvalidArgumentError("name or ID cannot be empty");
+    if (ValidateName(name).ok()) {
+      std::string id = ReadName(name);
+      if (!id.empty() && HasName(id, name)) return id;
+      if (IsId(name) && Exists(ContainerPath(name))) return std::string(name);
+    }
+    HULL_ASSIGN_OR_RETURN(const std::vector<std::string> ids, Ids());
+    std::string found;
+    for (const std::string& id : ids) {
+      if (!absl::StartsWith(id, name)) continue;
+      if (!found.empty()) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("more than one result for container ID ", name, ": give more digits"));
+      }
+      found = id;
+    }
+    if (!found.empty()) return found;
+    return absl::NotFoundError(absl::StrCat("no container with name or ID \"",
+                                            absl::CHexEscape(name.substr(0, kMaxNameBytes)),
+                                            "\" found: no such container"));
+  }
+
+  absl::Status Rename(absl::string_view id, const std::string& name) override {
+    // Rare, and so simply alone: nobody creates, starts, collects or renames meanwhile.
+    HULL_RETURN_IF_ERROR(Flock(global_, LOCK_EX, GlobalLockPath()));
+    absl::Status status = RenameLocked(id, name);
+    flock(global_.get(), LOCK_UN);
+    return status;
+  }
+
   absl::StatusOr<Config> ReadConfig(absl::string_view id) override {
     const std::string path = absl::StrCat(ContainerPath(id), "/config.json");
     HULL_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxConfigBytes));
@@ -166,7 +240,10 @@ class DirectoryStore : public ContainerStore {
 
   absl::Status WriteState(const Config& config, const State& state) override {
     const std::string path = StatePath(config.id);
-    if (config.remove) return ReplaceFile(path, SerializeState(state));
+    // One that never ran outlives a power cut, whatever happens to it after its end.
+    if (config.remove && state.status != Status::kCreated) {
+      return ReplaceFile(path, SerializeState(state));
+    }
     return WriteFileAtomically(path, SerializeState(state), kFileMode);
   }
 
@@ -178,15 +255,28 @@ class DirectoryStore : public ContainerStore {
 
   absl::Status Finish(const Config& config, bool discard) override {
     if (config.remove || discard) {
-      HULL_RETURN_IF_ERROR(RemoveState(config.id, config.name));
+      // It may have another name by now.
+      const absl::StatusOr<Config> now = ReadConfig(config.id);
+      HULL_RETURN_IF_ERROR(RemoveState(config.id, now.ok() ? now->name : config.name));
     }
     // Last: it holds the lock, and the lock file names the rest to a collector.
-    return RemoveTree(RunDirectory(config.id));
+    return Release(config.id);
+  }
+
+  absl::Status Release(absl::string_view id) override {
+    // Whoever acquires the container next makes a directory of this name, in which nothing may be
+    // removed then.
+    const std::string directory = RunDirectory(id);
+    const std::string gone = absl::StrCat(directory, kGone, getpid());
+    if (rename(directory.c_str(), gone.c_str()) != 0) {
+      return errno == ENOENT ? absl::OkStatus()
+                             : PosixError(absl::StrCat("rename \"", directory, "\""));
+    }
+    return RemoveTree(gone);
   }
 
   absl::StatusOr<std::vector<std::string>> ImageDigests() override {
-    HULL_ASSIGN_OR_RETURN(const std::vector<std::string> ids,
-                          ListDirectory(AT_FDCWD, absl::StrCat(paths_.root, "/containers")));
+    HULL_ASSIGN_OR_RETURN(const std::vector<std::string> ids, Ids());
     std::vector<std::string> digests;
     for (const std::string& id : ids) {
       const absl::StatusOr<Config> config = ReadConfig(id);
@@ -200,7 +290,7 @@ class DirectoryStore : public ContainerStore {
                           ListDirectory(AT_FDCWD, paths_.run));
     std::vector<std::string> dead;
     for (const std::string& entry : entries) {
-      if (entry.size() == kShortIdLength && !IsAlive(entry)) dead.push_back(entry);
+      if (IsRunEntry(entry) && !IsAlive(entry)) dead.push_back(entry);
     }
     struct stat info;
     const bool recovered = fstat(global_.get(), &info) == 0 && info.st_size > 0;
@@ -228,6 +318,81 @@ class DirectoryStore : public ContainerStore {
   }
   std::string LockPath(absl::string_view run_entry) const {
     return absl::StrCat(paths_.run, "/", run_entry, "/lock");
+  }
+
+  absl::StatusOr<std::vector<std::string>> Ids() const {
+    HULL_ASSIGN_OR_RETURN(std::vector<std::string> ids,
+                          ListDirectory(AT_FDCWD, absl::StrCat(paths_.root, "/containers")));
+    std::erase_if(ids, [](const std::string& id) { return !IsId(id); });
+    return ids;
+  }
+
+  absl::StatusOr<State> ReadState(absl::string_view id) const {
+    const absl::StatusOr<std::string> text = ReadFile(StatePath(id), kMaxConfigBytes);
+    if (absl::IsNotFound(text.status())) return State{.status = Status::kCreated};
+    if (!text.ok()) return text.status();
+    absl::StatusOr<State> state = ParseState(*text);
+    if (!state.ok()) return Annotate(state.status(), absl::StrCat("\"", StatePath(id), "\""));
+    return state;
+  }
+
+  static State Died(State state) {
+    state.status = Status::kFailed;
+    state.finished_unix_ms = NowUnixMs();
+    state.monitor_pid = 0;
+    state.vmm_pid = 0;
+    state.exit_status = 125;
+    state.error = "the container's monitor was killed, or the host went down";
+    return state;
+  }
+
+  // A link may be left of an earlier name.
+  bool HasName(absl::string_view id, absl::string_view name) {
+    const absl::StatusOr<Config> config = ReadConfig(id);
+    return config.ok() && config->name == name;
+  }
+
+  // A container's run directory, or one that is being taken away.
+  static bool IsRunEntry(absl::string_view entry) {
+    return entry.size() == kShortIdLength ||
+           absl::StartsWith(entry.substr(std::min(kShortIdLength, entry.size())), kGone);
+  }
+
+  absl::StatusOr<UniqueFd> AcquireLocked(absl::string_view id) {
+    HULL_ASSIGN_OR_RETURN(const Config config, ReadConfig(id));
+    return MakeRunDirectory(config);
+  }
+
+  absl::Status RenameLocked(absl::string_view id, const std::string& name) {
+    HULL_ASSIGN_OR_RETURN(Config config, ReadConfig(id));
+    const std::string old_name = std::exchange(config.name, name);
+    if (old_name == name) return absl::OkStatus();
+    HULL_RETURN_IF_ERROR(ReserveName(config));
+    // From here on the old name is nobody's, whatever happens to its link.
+    HULL_RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(ContainerPath(id), "/config.json"),
+                                             SerializeConfig(config), kFileMode));
+    return RemoveName(id, old_name);
+  }
+
+  // A name that reads as the short id of another container would stand for two.
+  absl::Status CheckNoOthersId(const Config& config) const {
+    if (config.name.size() != kShortIdLength) return absl::OkStatus();
+    HULL_ASSIGN_OR_RETURN(const std::vector<std::string> ids, Ids());
+    for (const std::string& id : ids) {
+      if (id != config.id && ShortId(id) == config.name) return NameInUse(config.name, id);
+    }
+    return absl::OkStatus();
+  }
+
+  static absl::Status NameInUse(absl::string_view name, absl::string_view owner) {
+    return absl::AlreadyExistsError(absl::StrCat("the name \"", name, "\" is in use by container ",
+                                                 ShortId(owner), ": choose another --name"));
+  }
+
+  absl::Status RemoveName(absl::string_view id, absl::string_view name) const {
+    if (!HasLink(id, name) || ReadName(name) != id) return absl::OkStatus();
+    if (unlink(NamePath(name).c_str()) == 0 || errno == ENOENT) return absl::OkStatus();
+    return PosixError(absl::StrCat("remove \"", NamePath(name), "\""));
   }
 
   // ---- Creation ----
@@ -283,20 +448,19 @@ class DirectoryStore : public ContainerStore {
 
   absl::Status ReserveName(const Config& config) {
     if (!HasLink(config.id, config.name)) return absl::OkStatus();
+    HULL_RETURN_IF_ERROR(CheckNoOthersId(config));
     const std::string link = NamePath(config.name);
     HULL_RETURN_IF_ERROR(MakeDirectory(absl::StrCat(paths_.root, "/names")));
     if (symlink(config.id.c_str(), link.c_str()) == 0) return absl::OkStatus();
     if (errno != EEXIST) return PosixError(absl::StrCat("create \"", link, "\""));
 
     // A container's directory is made before its link and removed after it, so a link to nothing is
-    // what a power cut left. Taking it over needs the lock for this process alone.
+    // what a power cut left, and one to a container of another name is what a rename did. Taking it
+    // over needs the lock for this process alone, as a container that is being made has a link
+    // before it has a configuration.
     HULL_RETURN_IF_ERROR(Flock(global_, LOCK_EX, GlobalLockPath()));
     const std::string owner = ReadName(config.name);
-    if (!owner.empty() && Exists(ContainerPath(owner))) {
-      return absl::AlreadyExistsError(absl::StrCat("the name \"", config.name,
-                                                   "\" is in use by container ", ShortId(owner),
-                                                   ": choose another --name"));
-    }
+    if (!owner.empty() && HasName(owner, config.name)) return NameInUse(config.name, owner);
     if (unlink(link.c_str()) != 0 && errno != ENOENT) {
       return PosixError(absl::StrCat("remove \"", link, "\""));
     }
@@ -316,10 +480,10 @@ class DirectoryStore : public ContainerStore {
   // ---- Removal and collection ----
 
   absl::Status RemoveState(absl::string_view id, absl::string_view name) {
-    if (HasLink(id, name) && ReadName(name) == id) {
-      if (unlink(NamePath(name).c_str()) != 0 && errno != ENOENT) {
-        return PosixError(absl::StrCat("remove \"", NamePath(name), "\""));
-      }
+    HULL_RETURN_IF_ERROR(RemoveName(id, name));
+    // The state first: a container without one is cleared away, however far this gets.
+    if (unlink(StatePath(id).c_str()) != 0 && errno != ENOENT) {
+      return PosixError(absl::StrCat("remove \"", StatePath(id), "\""));
     }
     return RemoveTree(ContainerPath(id));
   }
@@ -343,7 +507,7 @@ class DirectoryStore : public ContainerStore {
                       ? ""
                       : std::string(absl::StripSuffix(text->substr(newline + 1), "\n"))};
       // An id that was not written to its end: there is nothing beyond the run directory yet.
-      if (IsId(content.id) && absl::StartsWith(content.id, entry)) {
+      if (IsId(content.id) && ShortId(content.id) == entry) {
         HULL_RETURN_IF_ERROR(CollectState(content));
       }
     }
@@ -357,30 +521,23 @@ class DirectoryStore : public ContainerStore {
     if (absl::IsFailedPrecondition(config.status())) return absl::OkStatus();
     const bool started = Exists(StatePath(content.id));
     if (!config.ok() && started) return absl::OkStatus();  // damaged: for a person to look at
-    if (!config.ok() || config->remove || !started) {
+    if (!config.ok() || !started) {
       return RemoveState(content.id, config.ok() ? config->name : content.name);
     }
-    HULL_ASSIGN_OR_RETURN(const std::string text, ReadFile(StatePath(content.id), kMaxConfigBytes));
-    absl::StatusOr<State> state = ParseState(text);
+    const absl::StatusOr<State> state = ReadState(content.id);
     if (absl::IsFailedPrecondition(state.status())) return absl::OkStatus();
+    if (state.ok() && state->status == Status::kCreated) return absl::OkStatus();
+    if (config->remove) return RemoveState(content.id, config->name);
     if (state.ok() && state->status != Status::kRunning) return absl::OkStatus();
-    State ended = state.ok() ? *std::move(state) : State();
-    ended.status = Status::kFailed;
-    ended.finished_unix_ms = NowUnixMs();
-    ended.monitor_pid = 0;
-    ended.vmm_pid = 0;
-    ended.exit_status = 125;
-    ended.error = "the container's monitor was killed, or the host went down";
-    return WriteState(*config, ended);
+    return WriteState(*config, Died(state.ok() ? *state : State()));
   }
 
   // Once a boot: looks at every container, as those that were alive before it have no run
   // directory any more. Under the exclusive global lock.
   absl::Status Recover() {
-    HULL_ASSIGN_OR_RETURN(const std::vector<std::string> ids,
-                          ListDirectory(AT_FDCWD, absl::StrCat(paths_.root, "/containers")));
+    HULL_ASSIGN_OR_RETURN(const std::vector<std::string> ids, Ids());
     for (const std::string& id : ids) {
-      if (!IsId(id) || Exists(RunDirectory(id))) continue;
+      if (Exists(RunDirectory(id))) continue;
       HULL_RETURN_IF_ERROR(CollectState({.id = id, .name = std::string(ShortId(id))}));
     }
     HULL_ASSIGN_OR_RETURN(const std::vector<std::string> names,

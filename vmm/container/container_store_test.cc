@@ -211,12 +211,140 @@ TEST_F(ContainerStoreTest, AfterABootEverythingIsLookedAt) {
   EXPECT_EQ(ReadState(kept).status, Status::kFailed);
 }
 
+TEST_F(ContainerStoreTest, ACreatedContainerIsKeptUntilItHasRun) {
+  const Config config = Make("web", /*remove=*/true);
+  {
+    const absl::StatusOr<UniqueFd> lock = store_->Create(config);
+    ASSERT_TRUE(store_->WriteState(config, {.status = Status::kCreated}).ok());
+    ASSERT_TRUE(store_->Release(config.id).ok());
+  }
+  EXPECT_TRUE(store_->CollectDead().ok());
+  absl::StatusOr<ContainerInfo> info = store_->Look(config.id);
+  ASSERT_TRUE(info.ok()) << info.status();
+  EXPECT_EQ(info->state.status, Status::kCreated);
+  EXPECT_FALSE(info->alive);
+
+  // A start that does not get far changes nothing.
+  { ASSERT_TRUE(store_->Acquire(config.id).ok()); }
+  EXPECT_TRUE(store_->CollectDead().ok());
+  EXPECT_EQ(store_->Look(config.id)->state.status, Status::kCreated);
+
+  // Once it has run, --rm counts.
+  { ASSERT_TRUE(store_->Acquire(config.id).ok()); }
+  ASSERT_TRUE(store_->WriteState(config, {.status = Status::kRunning}).ok());
+  EXPECT_TRUE(store_->CollectDead().ok());
+  EXPECT_TRUE(HasNothingOf(config));
+}
+
+TEST_F(ContainerStoreTest, OnlyOneHasTheLock) {
+  const Config config = Make("web");
+  absl::StatusOr<UniqueFd> lock = store_->Create(config);
+  ASSERT_TRUE(lock.ok());
+  EXPECT_TRUE(absl::IsFailedPrecondition(store_->Acquire(config.id).status()));
+  ASSERT_TRUE(store_->WriteState(config, {.status = Status::kExited}).ok());
+  ASSERT_TRUE(store_->Finish(config, /*discard=*/false).ok());
+  // Whoever still has the old lock keeps nobody away: its directory is gone.
+  absl::StatusOr<UniqueFd> next = store_->Acquire(config.id);
+  ASSERT_TRUE(next.ok()) << next.status();
+  EXPECT_TRUE(store_->Look(config.id)->alive);
+  EXPECT_TRUE(absl::IsNotFound(store_->Acquire(*NewId()).status()));
+}
+
+TEST_F(ContainerStoreTest, ARunDirectoryThatWasBeingTakenAwayIsCollected) {
+  const Config config = Make("web");
+  absl::StatusOr<UniqueFd> lock = store_->Create(config);
+  ASSERT_TRUE(store_->WriteState(config, {.status = Status::kExited}).ok());
+  const std::string gone = store_->RunDirectory(config.id) + ".gone-77";
+  ASSERT_EQ(rename(store_->RunDirectory(config.id).c_str(), gone.c_str()), 0);
+  EXPECT_TRUE(store_->CollectDead().ok());
+  EXPECT_TRUE(Exists(gone));  // its holder is still at it
+  lock->Reset();
+  EXPECT_TRUE(store_->CollectDead().ok());
+  EXPECT_FALSE(Exists(gone));
+  EXPECT_EQ(store_->Look(config.id)->state.status, Status::kExited);
+}
+
+TEST_F(ContainerStoreTest, LooksTellTheTruthBeforeAnybodyCollects) {
+  const Config config = Make("web");
+  {
+    const absl::StatusOr<UniqueFd> lock = store_->Create(config);
+    ASSERT_TRUE(store_->WriteState(config, {.started_unix_ms = 5, .vmm_pid = 7}).ok());
+    EXPECT_EQ(store_->Look(config.id)->state.status, Status::kRunning);
+    EXPECT_TRUE(store_->Look(config.id)->alive);
+  }
+  const absl::StatusOr<ContainerInfo> info = store_->Look(config.id);
+  EXPECT_EQ(info->state.status, Status::kFailed);
+  EXPECT_EQ(info->state.vmm_pid, 0);
+  EXPECT_FALSE(info->alive);
+  EXPECT_EQ(store_->List()->size(), 1u);
+  EXPECT_TRUE(absl::IsNotFound(store_->Look(*NewId()).status()));
+}
+
+TEST_F(ContainerStoreTest, NamesIdsAndTheirBeginnings) {
+  Config first = Make("web");
+  first.id = "aa11" + std::string(60, '0');
+  Config second = Make("aa");
+  second.id = "aa22" + std::string(60, '0');
+  for (const Config& config : {first, second}) {
+    ASSERT_TRUE(store_->Create(config).ok());
+    ASSERT_TRUE(store_->WriteState(config, {.status = Status::kExited}).ok());
+  }
+  EXPECT_EQ(*store_->Resolve("web"), first.id);
+  EXPECT_EQ(*store_->Resolve("aa"), second.id);  // a name before an id
+  EXPECT_EQ(*store_->Resolve(first.id), first.id);
+  EXPECT_EQ(*store_->Resolve("aa1"), first.id);
+  EXPECT_TRUE(absl::IsInvalidArgument(store_->Resolve("a").status()));
+  for (const char* name : {"ab", "we", "../web", "", "aa11/"}) {
+    EXPECT_FALSE(store_->Resolve(name).ok()) << name;
+  }
+  EXPECT_THAT(std::string(store_->Resolve("ab").status().message()),
+              HasSubstr("no container with name or ID \"ab\" found"));
+}
+
+TEST_F(ContainerStoreTest, ARenamedContainerHasOneName) {
+  const Config config = Make("old");
+  const Config other = Make("other");
+  std::vector<UniqueFd> locks;  // both run
+  for (const Config& each : {config, other}) {
+    locks.push_back(*store_->Create(each));
+    ASSERT_TRUE(store_->WriteState(each, {}).ok());
+  }
+  EXPECT_TRUE(absl::IsAlreadyExists(store_->Rename(config.id, "other")));
+  EXPECT_TRUE(absl::IsAlreadyExists(store_->Rename(config.id, std::string(ShortId(other.id)))));
+  ASSERT_TRUE(store_->Rename(config.id, "new").ok());
+  EXPECT_EQ(*store_->Resolve("new"), config.id);
+  EXPECT_FALSE(store_->Resolve("old").ok());
+  EXPECT_EQ(store_->Look(config.id)->config.name, "new");
+  ASSERT_TRUE(store_->Rename(other.id, "old").ok());
+  EXPECT_EQ(*store_->Resolve("old"), other.id);
+
+  // A rename that was cut off leaves a link that stands for nobody and is taken over.
+  ASSERT_EQ(symlink(config.id.c_str(), NamePath("half").c_str()), 0);
+  EXPECT_FALSE(store_->Resolve("half").ok());
+  ASSERT_TRUE(store_->Rename(other.id, "half").ok());
+  EXPECT_EQ(*store_->Resolve("half"), other.id);
+
+  // The monitor, which knows the first name alone, takes the new one away, too.
+  EXPECT_TRUE(store_->Finish(config, /*discard=*/true).ok());
+  EXPECT_FALSE(IsLink(NamePath("new")));
+  EXPECT_FALSE(Exists(ContainerPath(config)));
+}
+
+TEST_F(ContainerStoreTest, ARemovalThatWasCutOffIsFinished) {
+  const Config config = Make("web");
+  { ASSERT_TRUE(store_->Create(config).ok()); }
+  ASSERT_TRUE(WriteFileAtomically(ContainerPath(config) + "/log", "x", 0600).ok());
+  ASSERT_EQ(unlink((ContainerPath(config) + "/config.json").c_str()), 0);
+  EXPECT_TRUE(store_->CollectDead().ok());
+  EXPECT_TRUE(HasNothingOf(config));
+}
+
 TEST_F(ContainerStoreTest, TheContainersOfANewerHullAreLeftAlone) {
   const Config config = Make("new");
   ASSERT_TRUE(store_->Create(config).ok());
   const std::string path = ContainerPath(config) + "/config.json";
   std::string text = *ReadFile(path, kMaxConfigBytes);
-  text.replace(text.find("\"version\":1"), 11, "\"version\":9");
+  text.replace(text.find("\"version\":2"), 11, "\"version\":9");
   ASSERT_TRUE(WriteFileAtomically(path, text, 0600).ok());
   EXPECT_TRUE(store_->CollectDead().ok());
   EXPECT_EQ(*ReadFile(path, kMaxConfigBytes), text);

@@ -189,6 +189,9 @@ void ExecSessions::OnAgentEvent(const AgentEvent& event) {
           Session* const late = Find(id);
           if (late == nullptr) return;
           late->drain_timer.reset();
+          // Connections that did not come will not: others of the guest's may have taken their
+          // place.
+          if (late->awaited > 0) return CloseStreamsLater(id);
           if (clients_->HasRoom(id)) handler_->OnSessionViolation("output that does not end");
         });
       }

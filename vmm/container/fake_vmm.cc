@@ -1,5 +1,5 @@
 // Stands in for hull-vmm and its guest in the monitor's tests: connects to the monitor as the agent
-// does, and then does what its scenario says.
+// does, and then does what its scenario says, whose name is in the file that it gets as the kernel.
 
 #include <fcntl.h>
 #include <poll.h>
@@ -11,8 +11,10 @@
 #include <cstring>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "guest-agent/protocol/agent.pb.h"
@@ -29,6 +31,12 @@ namespace {
 [[noreturn]] void Unexpected(const char* what) {
   dprintf(STDERR_FILENO, "fake_vmm: %s\n", what);
   _exit(70);
+}
+
+// A file that holds less than this.
+std::string ReadAll(int fd) {
+  uint8_t bytes[16384];
+  return std::string(reinterpret_cast<const char*>(bytes), ReadFull(fd, bytes).value_or(0));
 }
 
 int connector = -1;
@@ -174,6 +182,13 @@ void AwaitShutdown(const UniqueFd& control) {
     }
     WriteFull(standard_error.get(), "done\n").IgnoreError();
   }
+  if (scenario == "much") {
+    // More than all buffers on the way hold, once somebody is there to lose it.
+    char byte;
+    if (read(stdio.get(), &byte, 1) != 0) Unexpected("input");
+    const std::string piece(65536, 'm');
+    for (int i = 0; i < 128; ++i) WriteFull(stdio.get(), piece).IgnoreError();
+  }
   if (scenario == "yes") {
     signal(SIGPIPE, SIG_IGN);
     while (write(stdio.get(), "y\n", 2) == 2) {
@@ -205,13 +220,18 @@ void AwaitShutdown(const UniqueFd& control) {
 }  // namespace
 }  // namespace hull::container
 
-// fake_vmm SCENARIO --spec=PATH. The script that runs it drops the rest of what hull-vmm is given.
+// fake_vmm --spec_fd=N ...
 int main(int argc, char** argv) {
   using namespace hull;
-  if (argc != 3) container::Unexpected("arguments");
-  const std::string path(absl::StripPrefix(argv[2], "--spec="));
-  const auto spec = machine::ParseSpec(ReadFile(path, machine::kMaxSpecSize).value_or(""));
+  absl::string_view number = argc > 1 ? argv[1] : "";
+  int spec_fd = -1;
+  if (!absl::ConsumePrefix(&number, "--spec_fd=") || !absl::SimpleAtoi(number, &spec_fd)) {
+    container::Unexpected("arguments");
+  }
+  const auto spec = machine::ParseSpec(container::ReadAll(spec_fd));
   if (!spec.ok() || !spec->vsock.has_value()) container::Unexpected("spec");
   container::connector = spec->vsock->connector.value_or(-1);
-  container::Guest(argv[1]);
+  const int* const kernel = std::get_if<int>(&spec->kernel.source);
+  if (kernel == nullptr) container::Unexpected("kernel");
+  container::Guest(container::ReadAll(*kernel));
 }

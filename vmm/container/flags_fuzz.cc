@@ -7,6 +7,7 @@
 #include "vmm/container/environment.h"
 #include "vmm/container/limits.h"
 #include "vmm/container/names.h"
+#include "vmm/container/signals.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace hull::container;
@@ -16,6 +17,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (bytes.ok() && (*bytes < kMinMemoryBytes || *bytes > kHost || *bytes % 4096 != 0)) abort();
   const auto cpus = ParseCpus(text);
   if (cpus.ok() && (*cpus < kMinCpus || *cpus > kMaxCpus)) abort();
+  const auto signal = ParseSignal(text);
+  if (signal.ok() && (*signal < 1 || *signal > 64)) abort();
+  ParseSeconds(text).status().IgnoreError();
   if (ValidateName(text).ok() && text.find('/') != absl::string_view::npos) abort();
   ValidateHostname(text).IgnoreError();
 

@@ -15,9 +15,10 @@
 namespace hull::container {
 namespace {
 
-// Connections that have not said what they are. The agent opens three at once; more at a time come
-// from processes of the container, and are refused.
-constexpr size_t kMaxGreeting = 8;
+// Connections that have not said what they are. The agent opens three at the start, and two for
+// each of the processes (agent_messages.h: at most 64) that it is told to start at a time; what is
+// beyond that comes from processes of the container, and is refused.
+constexpr size_t kMaxGreeting = 3 + 2 * 64;
 
 }  // namespace
 
@@ -42,7 +43,6 @@ void GuestListener::Stop() {
 
 void GuestListener::Pause() {
   if (!broker_.valid()) return;
-  // EPOLLHUP comes unasked: the VMM is gone, and AnswerRequests() finds that out.
   if (!loop_->ModifyFd(broker_watch_, 0).ok()) Stop();
 }
 

@@ -2,12 +2,16 @@
 
 #include <cpuid.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -16,6 +20,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
 #include "vmm/container/agent_connection.h"
 #include "vmm/container/agent_messages.h"
@@ -24,6 +29,8 @@
 #include "vmm/container/config.h"
 #include "vmm/container/exec_sessions.h"
 #include "vmm/container/guest_listener.h"
+#include "vmm/container/log_format.h"
+#include "vmm/container/log_writer.h"
 #include "vmm/container/names.h"
 #include "vmm/container/outcome.h"
 #include "vmm/container/process_streams.h"
@@ -32,10 +39,37 @@
 namespace hull::container {
 namespace {
 
-int64_t NowUnixMs() {
+int64_t NowUnixNs() {
   timespec now;
   clock_gettime(CLOCK_REALTIME, &now);
-  return int64_t{now.tv_sec} * 1000 + now.tv_nsec / 1'000'000;
+  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+int64_t NowUnixMs() { return NowUnixNs() / 1'000'000; }
+
+// How long an ended container's clients that read nothing are waited for.
+constexpr absl::Duration kFarewell = absl::Seconds(2);
+// Until a connection that could not be accepted is tried again.
+constexpr absl::Duration kListenPause = absl::Seconds(1);
+// Connections that wait to be accepted.
+constexpr int kBacklog = 16;
+
+absl::StatusOr<UniqueFd> ListenAtPath(const std::string& path) {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof(address.sun_path)) {
+    return absl::InvalidArgumentError(absl::StrCat("\"", path, "\" is too long for a socket"));
+  }
+  memcpy(address.sun_path, path.data(), path.size());
+  UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!socket.valid()) return PosixError("create a socket");
+  // SAFETY: what every socket address is passed as.
+  if (bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
+    return PosixError(absl::StrCat("bind \"", path, "\""));
+  }
+  if (listen(socket.get(), kBacklog) != 0)
+    return PosixError(absl::StrCat("listen at \"", path, "\""));
+  return socket;
 }
 
 // What the container as a whole does; each of its parts is an object of its own, and tells it here.
@@ -59,13 +93,19 @@ class Monitor : public AttachedClients::Handler,
         agent_(loop, this),
         streams_(loop, this, config_.process.attach_stdin,
                  /*standard_error=*/!config_.process.terminal),
-        sessions_(loop, &clients_, this, deadlines.drain) {}
+        sessions_(loop, &clients_, this, deadlines.drain) {
+    if (config_.log_max_bytes > 0) {
+      log_.emplace(store->StateDirectory(config_.id), config_.log_max_bytes);
+    }
+  }
 
   void Run() {
-    const absl::StatusOr<ClientId> owner = clients_.Add(std::move(options_.client));
-    if (!owner.ok()) return;  // nobody to tell, and nothing was started
-    owner_ = *owner;
-    clients_.Attach(owner_, {.process = kMainProcessId, .paced = true});
+    const absl::StatusOr<ClientId> starter = clients_.Add(std::move(options_.client));
+    if (!starter.ok()) return;  // nobody to tell, and nothing was started
+    if (options_.client_mode == ClientMode::kOwner) owner_ = *starter;
+    if (options_.client_mode != ClientMode::kDetached) {
+      clients_.Attach(*starter, {.process = kMainProcessId, .paced = true});
+    }
     absl::Status status = StartMachine();
     if (status.ok()) status = loop_->Run();
     if (!status.ok()) {
@@ -82,9 +122,11 @@ class Monitor : public AttachedClients::Handler,
   void OnClientFrame(ClientId client, const AttachFrame& frame) override {
     if (sessions_.OnClientFrame(client, frame)) return;
     switch (frame.type) {
+      case AttachType::kAttach:
+        return clients_.Attach(client, {.process = kMainProcessId, .paced = false});
       case AttachType::kStdin:
-        if (streams_.stdin_ended() || !clients_.TakeStdin(client, frame.data.size())) {
-          return EndForClient("sent more standard input than it may");
+        if (!clients_.TakeStdin(client, frame.data.size())) {
+          return RefuseClient(client, "sent more standard input than it may");
         }
         return streams_.AcceptStdin(client, frame.data);
       case AttachType::kStdinEnd:
@@ -98,10 +140,13 @@ class Monitor : public AttachedClients::Handler,
       case AttachType::kKill:
         if (!outcome_.has_value()) outcome_ = Outcome{.exit_status = SignalStatus(SIGKILL)};
         return KillMachine();
-      case AttachType::kOutputClosed:
-        return streams_.CloseOutput(static_cast<AttachType>(frame.number));
+      case AttachType::kOutputClosed: {
+        const auto type = static_cast<AttachType>(frame.number);
+        if (client == owner_) return streams_.CloseOutput(type);
+        return clients_.CloseOutput(client, type);
+      }
       default:
-        return EndForClient("sent what is no frame of a client");
+        return RefuseClient(client, "sent what is no frame of a client");
     }
   }
 
@@ -112,8 +157,7 @@ class Monitor : public AttachedClients::Handler,
 
   void OnClientGone(ClientId client, const absl::Status& status) override {
     sessions_.OnClientGone(client);
-    if (client != owner_) return UpdateFlow();
-    EndForClient(status.ok() ? "went away" : status.message());
+    if (client == owner_) EndForOwner(status.ok() ? "went away" : status.message());
     UpdateFlow();
     MaybeStop();
   }
@@ -209,6 +253,12 @@ class Monitor : public AttachedClients::Handler,
   // ---- Streams ----
 
   void OnOutput(ProcessStreams*, absl::string_view frame) override {
+    if (log_.has_value()) {
+      log_->Write(static_cast<AttachType>(frame[0]) == AttachType::kStandardOutput
+                      ? LogStream::kStandardOutput
+                      : LogStream::kStandardError,
+                  frame.substr(1), NowUnixNs());
+    }
     clients_.SendOutput(kMainProcessId, frame);
     if (!clients_.HasRoom(kMainProcessId)) UpdateFlow();
   }
@@ -237,8 +287,9 @@ class Monitor : public AttachedClients::Handler,
     if (streams_.connected()) listener_.Pause();
   }
 
+  // A client that broke the protocol.
   void RefuseClient(ClientId client, absl::string_view why) override {
-    if (client == owner_) return EndForClient(why);
+    if (client == owner_) return EndForOwner(why);
     clients_.Send(client, {.type = AttachType::kNotice, .data = why});
     clients_.Close(client);
     sessions_.OnClientGone(client);
@@ -277,7 +328,46 @@ class Monitor : public AttachedClients::Handler,
     SetDeadline(deadlines_.boot, absl::StrCat("the guest's agent did not answer within ",
                                               absl::FormatDuration(deadlines_.boot),
                                               " (hull run --console shows what the guest does)"));
+    // After the machine, which need not wait for it.
+    return Listen();
+  }
+
+  absl::Status Listen() {
+    const std::string path = absl::StrCat(store_->RunDirectory(config_.id), "/", kAttachSocketName);
+    HULL_ASSIGN_OR_RETURN(UniqueFd socket, ListenAtPath(path));
+    HULL_ASSIGN_OR_RETURN(
+        attach_watch_, loop_->AddFd(socket.get(), EPOLLIN, [this](uint32_t) { AcceptClient(); }));
+    attach_socket_ = std::move(socket);
     return absl::OkStatus();
+  }
+
+  // Whether there was one.
+  bool AcceptClient() {
+    UniqueFd socket(accept4(attach_socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!socket.valid()) {
+      // For want of descriptors, say: it is still there when somebody has left.
+      if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) PauseListening();
+      return false;
+    }
+    const absl::StatusOr<ClientId> client = clients_.Add(std::move(socket));
+    if (client.ok() && running_) clients_.Send(*client, {.type = AttachType::kStarted});
+    return true;
+  }
+
+  void PauseListening() {
+    loop_->ModifyFd(attach_watch_, 0).IgnoreError();  // then this is called again
+    loop_->AddTimer(kListenPause, [this] {
+      if (attach_socket_.valid()) loop_->ModifyFd(attach_watch_, EPOLLIN).IgnoreError();
+    });
+  }
+
+  // Those that have connected are clients as all others: they are told of the end.
+  void StopListening() {
+    if (!attach_socket_.valid()) return;
+    while (AcceptClient()) {
+    }
+    loop_->RemoveFd(attach_watch_);
+    attach_socket_.Reset();
   }
 
   void OpenControl(UniqueFd socket) {
@@ -325,8 +415,9 @@ class Monitor : public AttachedClients::Handler,
     state.vmm_pid = vmm_.pid();
     const absl::Status written = store_->WriteState(config_, state);
     if (!written.ok()) {
-      FailMachine(absl::StrCat("its state cannot be written: ", written.message()));
+      return FailMachine(absl::StrCat("its state cannot be written: ", written.message()));
     }
+    clients_.SendToAll({.type = AttachType::kStarted});
   }
 
   // The process's end, or that it cannot start, is known.
@@ -349,15 +440,30 @@ class Monitor : public AttachedClients::Handler,
   }
 
   void OnSignal(uint32_t signal) {
-    if (running_) return agent_.Send(SignalFrame(kMainProcessId, signal));
-    const bool ends =
-        signal == SIGINT || signal == SIGTERM || signal == SIGHUP || signal == SIGQUIT;
+    if (running_) {
+      agent_.Send(SignalFrame(kMainProcessId, signal));
+      if (signal == SIGKILL) InsistOnEnd();
+      return;
+    }
+    const bool ends = signal == SIGINT || signal == SIGTERM || signal == SIGHUP ||
+                      signal == SIGQUIT || signal == SIGKILL;
     if (!ends) return agent_.Send(SignalFrame(kMainProcessId, signal));
     // Nothing of the container's runs yet that could want to know.
     if (!outcome_.has_value()) {
       outcome_ = Outcome{.exit_status = SignalStatus(static_cast<int>(signal))};
     }
     KillMachine();
+  }
+
+  // A guest that does not even kill its process when told to is killed itself.
+  void InsistOnEnd() {
+    if (answered_ || shutdown_ordered_ || insisting_) return;
+    insisting_ = true;
+    loop_->AddTimer(deadlines_.shutdown, [this] {
+      if (answered_ || vmm_.ended()) return;
+      if (!outcome_.has_value()) outcome_ = Outcome{.exit_status = SignalStatus(SIGKILL)};
+      KillMachine();
+    });
   }
 
   // The client leaves, and the container goes on without it.
@@ -408,7 +514,7 @@ class Monitor : public AttachedClients::Handler,
   }
 
   // The owner of the container is not there any more.
-  void EndForClient(absl::string_view why) {
+  void EndForOwner(absl::string_view why) {
     if (!outcome_.has_value()) {
       outcome_ =
           Outcome{.exit_status = SignalStatus(SIGHUP),
@@ -450,8 +556,10 @@ class Monitor : public AttachedClients::Handler,
     state.exit_status = outcome.exit_status;
     state.error = outcome.error;
     absl::Status cleared;
+    if (log_.has_value()) log_->Close();
     if (!config_.remove) cleared = store_->WriteState(config_, state);
     cleared.Update(store_->Finish(config_, /*discard=*/false));
+    StopListening();
     if (!cleared.ok() && outcome.error.empty()) {
       clients_.SendToAll({.type = AttachType::kNotice,
                           .data = absl::StrCat("container ", config_.name,
@@ -465,10 +573,18 @@ class Monitor : public AttachedClients::Handler,
       clients_.SendToAll(
           {.type = AttachType::kFailed, .data = outcome.error, .number = exit_status});
     }
-    // What still waits for room is sent even so: the peer is there and reads.
-    while (!clients_.sendable()) {
+    FlushClients();
+  }
+
+  // What still waits for room is sent even so: to those that were always waited for, as long as
+  // they are there, and to others for a moment.
+  void FlushClients() {
+    bool patient = true;
+    const EventLoop::Id farewell = loop_->AddTimer(kFarewell, [&patient] { patient = false; });
+    while (!clients_.paced_sendable() || (patient && !clients_.sendable())) {
       if (!loop_->RunOnce(absl::InfiniteDuration()).ok()) break;
     }
+    loop_->CancelTimer(farewell);
   }
 
   MonitorOptions options_;
@@ -478,17 +594,21 @@ class Monitor : public AttachedClients::Handler,
   const Config config_;
 
   AttachedClients clients_;
-  ClientId owner_ = 0;
+  ClientId owner_ = 0;  // nobody, if the container outlives its clients
+  UniqueFd attach_socket_;
+  EventLoop::Id attach_watch_ = 0;
   VmmProcess vmm_;
   GuestListener listener_;
   AgentConnection agent_;
   uint64_t stream_token_ = 0;
   ProcessStreams streams_;  // of the container's main process
-  ExecSessions sessions_;   // the others
+  std::optional<LogWriter> log_;
+  ExecSessions sessions_;  // the others
 
   bool running_ = false;   // the process was started
   bool answered_ = false;  // its end, or that it cannot start, is known
   bool shutdown_ordered_ = false;
+  bool insisting_ = false;  // on an end by SIGKILL
   int64_t started_unix_ms_ = 0;
   std::optional<EventLoop::Id> deadline_;
   std::optional<Outcome> outcome_;
@@ -496,13 +616,16 @@ class Monitor : public AttachedClients::Handler,
 
 }  // namespace
 
-MonitorDeadlines MonitorDeadlines::Default() {
-  // A processor that QEMU emulates says so where hypervisors sign.
+bool OnEmulatedProcessor() {
+  // It says so where hypervisors sign.
   uint32_t eax;
   uint32_t signature[3];
   __cpuid(0x40000000, eax, signature[0], signature[1], signature[2]);
-  const bool emulated = memcmp(signature, "TCGTCGTCGTCG", sizeof(signature)) == 0;
-  const int slow = emulated ? 6 : 1;
+  return memcmp(signature, "TCGTCGTCGTCG", sizeof(signature)) == 0;
+}
+
+MonitorDeadlines MonitorDeadlines::Default() {
+  const int slow = OnEmulatedProcessor() ? 6 : 1;
   return {.boot = absl::Seconds(30) * slow,
           .start = absl::Seconds(30) * slow,
           .drain = absl::Seconds(10) * slow,

@@ -17,6 +17,17 @@
 
 namespace hull::container {
 
+// What the client that starts the container is to it.
+enum class ClientMode {
+  // It owns the container: when it goes away, so does the container, as with a terminal that is
+  // closed. It gets the output, and is waited for.
+  kOwner,
+  // It gets the output and is waited for; the container outlives it.
+  kAttached,
+  // It is told of the start and of the end, and of nothing in between.
+  kDetached,
+};
+
 struct MonitorOptions {
   std::string id;  // of a container that ContainerStore::Create made
   StorePaths paths;
@@ -25,13 +36,16 @@ struct MonitorOptions {
   sandbox::UserRange users = sandbox::kDefaultUserRange;
   // The container's lock, which the monitor holds until it ends.
   UniqueFd lock;
-  // The client whose container this is (attach_protocol.h). When it goes away, so does the
-  // container: it is killed, as by a terminal that is closed.
+  // The client that starts the container (attach_protocol.h).
   UniqueFd client;
   // Into the sandbox that the monitor is in while its VMM runs. Tests under the sanitizers, whose
   // runtime needs more, have another.
   std::function<absl::Status(const sandbox::MonitorSandbox&)> confine = sandbox::ConfineMonitor;
+  ClientMode client_mode = ClientMode::kOwner;
 };
+
+// Whether this host's processor is one that QEMU emulates, as in Hull's emulated host.
+bool OnEmulatedProcessor();
 
 // Deadlines, all generous: they end what is broken, not what is slow.
 struct MonitorDeadlines {

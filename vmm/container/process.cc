@@ -67,6 +67,7 @@ absl::StatusOr<Process> BuildProcess(const images::ProcessConfig& image,
   environment.Set("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
   environment.Set("container", "hull");
   environment.Set("HOSTNAME", hostname);
+  if (options.terminal) environment.Set("TERM", "xterm");
   for (const std::string& variable : image.env) {
     const size_t equals = variable.find('=');
     environment.Set(variable.substr(0, equals),
@@ -88,6 +89,7 @@ absl::StatusOr<Process> BuildProcess(const images::ProcessConfig& image,
   }
   process.user = options.user.empty() ? image.user : options.user;
   process.attach_stdin = options.attach_stdin;
+  process.terminal = options.terminal;
   return process;
 }
 

@@ -24,6 +24,7 @@ struct ProcessOptions {
   std::string working_directory = {};       // empty: the image's
   std::string user = {};                    // empty: the image's
   bool attach_stdin = false;
+  bool terminal = false;  // the process gets one, and TERM=xterm where the image does not say
 };
 
 // Linux capabilities that the container's root has, bit n for capability n: podman's default set,

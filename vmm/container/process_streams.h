@@ -60,7 +60,6 @@ class ProcessStreams {
   void AcceptStdin(uint32_t client, absl::string_view data);
   // Nothing more comes from any client, after what was accepted.
   void EndStdin();
-  bool stdin_ended() const { return stdin_ended_; }
 
   // Nobody wants that output any more: the writer in the guest gets SIGPIPE.
   void CloseOutput(AttachType type);

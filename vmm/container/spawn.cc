@@ -26,10 +26,13 @@ struct Child {
   const SpawnOptions& options;
   const std::optional<sandbox::Birth>& birth;
   pid_t parent;
+  int program;  // -1: by its path
   const int* sources;
   char* const* argv;
-  // Written by the child, behind the compiler's back.
+  // Written by the child, behind the compiler's back. Without a step it was the program that could
+  // not be executed.
   volatile int error = 0;
+  const char* volatile step = nullptr;
 };
 
 // clone3(2) of a child that shares this process's memory and stack, as vfork(2)'s does, but with
@@ -71,25 +74,42 @@ HullCloneAndWait:
   sigset_t none;
   sigemptyset(&none);
 
-  bool good = true;
-  if (child.birth.has_value()) {
-    errno = child.birth->Begin();
-    good = errno == 0;
+  bool good = !options.new_session || setsid() >= 0;
+  // The sources lie above every target, so no copy overwrites a source.
+  for (int i = 0; good && i < count; ++i) good = dup2(child.sources[i], i) == i;
+  auto end = static_cast<unsigned>(count);
+  if (child.program >= 0) {
+    const auto program = static_cast<unsigned>(child.program);
+    good = good && (program == end || close_range(end, program - 1, 0) == 0);
+    end = program + 1;
   }
-  good = good && (!options.new_session || setsid() >= 0);
+  good = good && close_range(end, ~0U, 0) == 0;
+  if (good && child.birth.has_value()) {
+    sandbox::FailedStep failed = {.what = "map the user into its user namespace",
+                                  .error = child.birth->Begin()};
+    if (failed.error == 0) failed = sandbox::LeaveHost(options.user);
+    if (failed.error == 0) failed = sandbox::KeepCapabilities();
+    if (failed.error != 0) {
+      child.error = failed.error;
+      child.step = failed.what;
+      _exit(127);
+    }
+  }
+  // Only now: the kernel forgets the request when the user changes.
   if (good && options.parent_death_signal != 0) {
     // The parent may have died before the request was made; then nobody sends that signal. (Out of
     // a PID namespace the parent cannot be seen: there the program itself looks.)
     good = prctl(PR_SET_PDEATHSIG, options.parent_death_signal) == 0;
     if (!child.birth.has_value() && getppid() != child.parent) _exit(127);
   }
-  // The sources lie above every target, so no copy overwrites a source.
-  for (int i = 0; good && i < count; ++i) good = dup2(child.sources[i], i) == i;
-  good = good && close_range(static_cast<unsigned>(count), ~0U, 0) == 0;
   good = good && chdir("/") == 0 && sigprocmask(SIG_SETMASK, &none, nullptr) == 0;
   if (good) {
     char* const no_environment[] = {nullptr};
-    execve(options.program.c_str(), child.argv, no_environment);
+    if (child.program < 0) {
+      execve(options.program.c_str(), child.argv, no_environment);
+    } else {
+      execveat(child.program, "", child.argv, no_environment, AT_EMPTY_PATH);
+    }
   }
   child.error = errno;
   _exit(127);
@@ -99,6 +119,14 @@ HullCloneAndWait:
 
 absl::StatusOr<pid_t> Spawn(const SpawnOptions& options) {
   const int count = static_cast<int>(options.fds.size());
+  // Of one that leaves the host: its user need not be able to reach the file by its path.
+  UniqueFd program;
+  if (options.leave_host) {
+    const UniqueFd file(open(options.program.c_str(), O_PATH | O_CLOEXEC));
+    if (!file) return PosixError(absl::StrCat("execute \"", options.program, "\""));
+    program.Reset(fcntl(file.get(), F_DUPFD_CLOEXEC, count));
+    if (!program) return PosixError("duplicate a file descriptor");
+  }
   std::vector<UniqueFd> copies;
   std::vector<int> sources;
   UniqueFd null;
@@ -121,10 +149,11 @@ absl::StatusOr<pid_t> Spawn(const SpawnOptions& options) {
   argv.push_back(nullptr);
 
   std::optional<sandbox::Birth> birth;
-  if (options.new_namespace) birth.emplace();
+  if (options.leave_host) birth.emplace();
   Child child = {.options = options,
                  .birth = birth,
                  .parent = getpid(),
+                 .program = program.get(),
                  .sources = sources.data(),
                  .argv = argv.data()};
   // As vfork(2): copying the page tables only to execute at once is most of the cost of fork(2).
@@ -135,9 +164,12 @@ absl::StatusOr<pid_t> Spawn(const SpawnOptions& options) {
     arguments.flags |= CLONE_INTO_CGROUP;
     arguments.cgroup = static_cast<unsigned>(options.cgroup);
   }
+  const int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
   const long result = HullCloneAndWait(
       &arguments, sizeof(arguments),
       [](void* child_of_parent) { ExecuteInChild(*static_cast<Child*>(child_of_parent)); }, &child);
+  // A child that changes its user takes this from the memory that it shares with its parent.
+  prctl(PR_SET_DUMPABLE, dumpable, 0, 0, 0);
   const auto pid = static_cast<pid_t>(result);
   if (result < 0) {
     const int clone_error = static_cast<int>(-result);
@@ -149,6 +181,7 @@ absl::StatusOr<pid_t> Spawn(const SpawnOptions& options) {
   if (error != 0) {
     while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
     }
+    if (child.step != nullptr) return sandbox::StepError({.what = child.step, .error = error});
     return PosixError(error, absl::StrCat("execute \"", options.program, "\""));
   }
   return pid;

@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,10 +23,13 @@ struct SpawnOptions {
   bool new_session = false;
   // The signal that the child gets when this process ends, however that happens; 0: none.
   int parent_death_signal = 0;
-  // The child is the first process of a PID namespace of its own (sandbox/jail.h).
-  bool new_namespace = false;
   // The directory of the control group (version 2) that the child is born into; -1: its parent's.
   int cgroup = -1;
+  // The child is born on its way into the jail: as the first process of a PID namespace of its own,
+  // which then does LeaveHost (sandbox/namespaces.h). Nothing of the program runs outside.
+  bool leave_host = false;
+  // With it: the user to become.
+  std::optional<uid_t> user = {};
 };
 
 // The child has an empty environment, / as its working directory, no blocked signals and every

@@ -2,9 +2,11 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <sstream>
 #include <string>
 
 #include "gmock/gmock.h"
@@ -101,12 +103,48 @@ TEST(SpawnTest, TheChildDiesWithItsParent) {
   EXPECT_EQ(read(read_end.get(), &byte, 1), 0);
 }
 
+// The namespaces of the process itself, by name.
+std::string Namespaces() {
+  std::string all;
+  for (const char* name : {"user", "mnt", "net", "ipc", "uts", "cgroup", "pid"}) {
+    char link[64];
+    const ssize_t size =
+        readlink((std::string("/proc/self/ns/") + name).c_str(), link, sizeof(link));
+    all.append(link, size > 0 ? static_cast<size_t>(size) : 0).append("\n");
+  }
+  return all;
+}
+
+TEST(SpawnTest, OneThatLeavesTheHostNeverRunsInIt) {
+  SpawnOptions options = {.leave_host = true};
+  if (geteuid() == 0) options.user = 0x70000124;
+  const int dumpable = prctl(PR_GET_DUMPABLE);
+  // /proc is the host's, in which the shell sees itself by the host's numbers.
+  const std::string said = Output(
+      "cd /proc/self/ns && readlink user mnt net ipc uts cgroup pid; grep -E '^(Cap|Uid)' "
+      "../status",
+      options);
+  std::istringstream own(Namespaces());
+  for (std::string line; std::getline(own, line);) {
+    EXPECT_THAT(line, testing::HasSubstr(":["));
+    EXPECT_THAT(said, testing::Not(testing::HasSubstr(line)));
+  }
+  // A user without a number in its namespace, and of all capabilities those to go on with.
+  EXPECT_THAT(said, testing::HasSubstr("Uid:\t65534\t65534\t65534\t65534\n"));
+  for (const char* set : {"CapInh", "CapPrm", "CapEff", "CapAmb"}) {
+    EXPECT_THAT(said, testing::HasSubstr(std::string(set) + ":\t0000000000200100\n"));
+  }
+  EXPECT_EQ(prctl(PR_GET_DUMPABLE), dumpable);
+}
+
 TEST(SpawnTest, SaysWhatCannotBeExecuted) {
   SpawnOptions options = {.program = "/no/such/program", .argv = {"x"}, .fds = {-1, -1, -1}};
   EXPECT_TRUE(absl::IsNotFound(Spawn(options).status()));
   EXPECT_THAT(std::string(Spawn(options).status().message()),
               testing::HasSubstr("/no/such/program"));
   options.program = "/etc/passwd";
+  EXPECT_TRUE(absl::IsPermissionDenied(Spawn(options).status()));
+  options.leave_host = true;
   EXPECT_TRUE(absl::IsPermissionDenied(Spawn(options).status()));
   // No child is left over.
   EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1);

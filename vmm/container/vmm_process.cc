@@ -20,6 +20,7 @@
 #include "vmm/container/attach_protocol.h"
 #include "vmm/container/machine_builder.h"
 #include "vmm/container/spawn.h"
+#include "vmm/machine/spec.h"
 
 namespace hull::container {
 namespace {
@@ -92,22 +93,27 @@ absl::Status VmmProcess::Start(const Config& config, const VmmOptions& options) 
     descriptors.console = static_cast<int>(spawn.fds.size());
     spawn.fds.push_back(console.write.get());
   }
-  const std::string spec_path = absl::StrCat(options.run_directory, "/machine.json");
   HULL_ASSIGN_OR_RETURN(const std::string spec, BuildMachineSpec(config, descriptors));
-  {
-    HULL_ASSIGN_OR_RETURN(const UniqueFd file,
-                          UniqueFd::Open(spec_path, O_WRONLY | O_CREAT | O_EXCL, 0600));
-    HULL_RETURN_IF_ERROR(WriteFull(file.get(), spec));
+  HULL_ASSIGN_OR_RETURN(const UniqueFd spec_file,
+                        UniqueFd::Open(absl::StrCat(options.run_directory, "/machine.json"),
+                                       O_RDWR | O_CREAT | O_EXCL, 0600));
+  HULL_RETURN_IF_ERROR(WriteFull(spec_file.get(), spec));
+  if (lseek(spec_file.get(), 0, SEEK_SET) != 0) return PosixError("rewind machine.json");
+  spawn.argv = {"hull-vmm", absl::StrCat("--spec_fd=", spawn.fds.size()), "--report_fd=3",
+                "--parent_fd=8", "--host_left"};
+  spawn.fds.push_back(spec_file.get());
+  // Where it cannot be opened, hull-vmm says why.
+  const UniqueFd kvm(open(machine::kKvmDevice, O_RDWR | O_CLOEXEC));
+  if (kvm.valid()) {
+    spawn.argv.push_back(absl::StrCat("--kvm_fd=", spawn.fds.size()));
+    spawn.fds.push_back(kvm.get());
   }
-  // 0: the VMM stays this user, who can become no other.
-  uid_t user = 0;
+  // Anybody but root stays this user, who can become no other.
   if (geteuid() == 0) {
     HULL_ASSIGN_OR_RETURN(user_, sandbox::ClaimUser(options.users, options.users_lock));
-    user = user_.user;
+    spawn.user = user_.user;
   }
-  spawn.new_namespace = true;
-  spawn.argv = {"hull-vmm", absl::StrCat("--spec=", spec_path), "--report_fd=3", "--parent_fd=8",
-                absl::StrCat("--jail_user=", user)};
+  spawn.leave_host = true;
   // Neither outlives the other: the VMM is killed with its monitor, and the monitor waits for it.
   spawn.parent_death_signal = SIGKILL;
   HULL_ASSIGN_OR_RETURN(pid_, SpawnInCgroup(config, options, std::move(spawn)));

@@ -122,6 +122,13 @@ absl::StatusOr<VcpuExit> Vcpu::Run() {
   return DecodeExit(run(), run_map_.size());
 }
 
+absl::Status Vcpu::SetSingleStep(bool on) {
+  kvm_guest_debug debug = {};
+  if (on) debug.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
+  if (ioctl(fd_.get(), KVM_SET_GUEST_DEBUG, &debug) < 0) return KvmError("KVM_SET_GUEST_DEBUG");
+  return absl::OkStatus();
+}
+
 void Vcpu::RequestImmediateExit(bool requested) {
   // SAFETY: KVM reads this byte once on each entry; everyone else goes through this function.
   std::atomic_ref<uint8_t>(run()->immediate_exit).store(requested ? 1 : 0);

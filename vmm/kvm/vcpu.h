@@ -48,6 +48,10 @@ class Vcpu {
   // Run, which completes the instruction. A status is an error of the host.
   absl::StatusOr<VcpuExit> Run();
 
+  // While on, Run returns with an InterruptedExit after each instruction. The guest may see its
+  // trap flag set meanwhile.
+  absl::Status SetSingleStep(bool on);
+
   // While set, Run completes a pending access and returns without running the guest. To get a vCPU
   // out of Run, set it and then send the running thread a signal that it handles.
   void RequestImmediateExit(bool requested);

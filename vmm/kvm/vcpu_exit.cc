@@ -64,6 +64,7 @@ VcpuExit DecodeExit(kvm_run* run, uint64_t run_size) {
       return DecodeMmio(run);
     case KVM_EXIT_INTR:
     case KVM_EXIT_IRQ_WINDOW_OPEN:
+    case KVM_EXIT_DEBUG:
       return InterruptedExit{};
     case KVM_EXIT_SHUTDOWN:
       return ShutdownExit{};

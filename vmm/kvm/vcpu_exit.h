@@ -28,7 +28,7 @@ struct MmioExit {
   std::span<uint8_t> data;
 };
 
-// A signal, immediate exit, or something that KVM handled itself: run again.
+// A signal, immediate exit, a single step, or something that KVM handled itself: run again.
 struct InterruptedExit {};
 
 // The CPU shut down: in practice a triple fault.

@@ -36,6 +36,18 @@ class IrqLine : public Interrupt {
   const uint32_t pin_;
 };
 
+// The time of a VM: what its paravirtual clock shows. Any thread, also one that may not ask the
+// host for the time.
+class VmClock {
+ public:
+  explicit VmClock(std::shared_ptr<const UniqueFd> vm) : vm_(std::move(vm)) {}
+  // Since about the VM's creation.
+  uint64_t Nanoseconds() const;
+
+ private:
+  const std::shared_ptr<const UniqueFd> vm_;
+};
+
 // Linux kernel documentation, virt/kvm/api.rst, "VM ioctls". All ioctls are made by the process
 // that created the VM; the kernel serialises them, so any thread may call.
 class Vm {
@@ -68,6 +80,9 @@ class Vm {
 
   // A new edge-triggered line on IO-APIC pin `pin` (0 to 23). After CreateIrqChip.
   absl::StatusOr<std::shared_ptr<IrqLine>> CreateIrqLine(uint32_t pin);
+
+  // kUnimplemented if KVM does not tell the time.
+  absl::StatusOr<std::shared_ptr<VmClock>> CreateClock();
 
   // Where a guest's write wakes an event instead of leaving to the VMM.
   enum class Space { kMmio, kPort };

@@ -77,9 +77,11 @@ absl::Status OpenPc(const PcSpec& spec, HostFiles& files) {
 
 }  // namespace
 
-absl::StatusOr<HostFiles> HostFiles::Open(const MachineSpec& spec) {
-  HULL_ASSIGN_OR_RETURN(kvm::System kvm, kvm::System::Open());
-  HostFiles files = {.kvm = std::move(kvm)};
+absl::StatusOr<HostFiles> HostFiles::Open(const MachineSpec& spec, UniqueFd kvm_device) {
+  absl::StatusOr<kvm::System> kvm = kvm_device.valid() ? kvm::System::FromFd(std::move(kvm_device))
+                                                       : kvm::System::Open(kKvmDevice);
+  if (!kvm.ok()) return kvm.status();
+  HostFiles files = {.kvm = *std::move(kvm)};
   if (spec.console.has_value()) HULL_RETURN_IF_ERROR(OpenConsole(*spec.console, files));
   for (const BlockSpec& disk : spec.block) {
     // Non-blocking for the sake of what is no disk: opening a FIFO would wait for its other end.

@@ -34,8 +34,9 @@ struct HostFiles {
 
   // Opens what the specification names, and takes over the descriptors in it, but for the listener
   // and a connector that it does not hold (see host_sockets.h). The errors name the part of the
-  // specification; kInvalidArgument is its fault.
-  static absl::StatusOr<HostFiles> Open(const MachineSpec& spec);
+  // specification; kInvalidArgument is its fault. `kvm_device` is kKvmDevice where the caller was
+  // given it open.
+  static absl::StatusOr<HostFiles> Open(const MachineSpec& spec, UniqueFd kvm_device = UniqueFd());
 
   // All of them, for the jail's list.
   std::vector<int> Descriptors() const;

@@ -232,6 +232,10 @@ absl::Status Machine::AddPcDevices(const MachineSpec& spec, HostFiles& files) {
       .mmio = mmio_,
       .thread_start = thread_start_,
       .power = [this](power::Request request) { End(EndingOf(request)); },
+      .nudge =
+          [this] {
+            for (const std::unique_ptr<VcpuThread>& vcpu : vcpus_) vcpu->Nudge();
+          },
   };
   HULL_ASSIGN_OR_RETURN(pc_, PcDevices::Create(spec, files, parts));
   return absl::OkStatus();

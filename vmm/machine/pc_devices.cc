@@ -1,12 +1,14 @@
 #include "vmm/machine/pc_devices.h"
 
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "vmm/arch/x86_64/cpuid.h"
 #include "vmm/arch/x86_64/layout.h"
 #include "vmm/base/file_io.h"
 #include "vmm/base/posix_error.h"
@@ -69,6 +72,55 @@ class DisketteFile : public floppy::Backend {
   const std::unique_ptr<block::FileBackend> file_;
 };
 
+// An interrupt line that sees to it that the guest is given its interrupt.
+//
+// KVM on a CPU without virtualisation executes the guest in batches of instructions, and gives it
+// interrupts between two batches only. A BIOS that waits for one lets interrupts in for two
+// instructions at a time (sti; nop; pause; cli), which no batch happens to end at for seconds. So
+// while the guest has not served its interrupt, the vCPU now and then goes step by step.
+class UrgentLine : public Interrupt, public std::enable_shared_from_this<UrgentLine> {
+ public:
+  UrgentLine(std::shared_ptr<Interrupt> line, EventLoop& loop, std::function<void()> nudge)
+      : line_(std::move(line)), loop_(loop), nudge_(std::move(nudge)) {}
+  ~UrgentLine() override {
+    if (timer_.has_value()) loop_.CancelTimer(*timer_);
+  }
+
+  // Whether the guest has yet to serve it. On the loop's thread, before the guest runs.
+  void SetPending(std::function<bool()> pending) { pending_ = std::move(pending); }
+
+  void Raise() override {
+    line_->Raise();
+    loop_.Post([weak = weak_from_this()] {
+      if (const std::shared_ptr<UrgentLine> self = weak.lock()) self->Watch();
+    });
+  }
+
+ private:
+  static constexpr absl::Duration kPeriod = absl::Milliseconds(1);
+  // A guest that never serves it is let alone after some seconds.
+  static constexpr int kMaxNudges = 8000;
+
+  void Watch() {
+    left_ = kMaxNudges;
+    if (!timer_.has_value()) timer_ = loop_.AddTimer(kPeriod, [this] { OnTimer(); });
+  }
+  void OnTimer() {
+    timer_.reset();
+    if (--left_ == 0 || !pending_()) return;
+    nudge_();
+    timer_ = loop_.AddTimer(kPeriod, [this] { OnTimer(); });
+  }
+
+  const std::shared_ptr<Interrupt> line_;
+  EventLoop& loop_;
+  const std::function<void()> nudge_;
+  // The loop's thread's.
+  std::function<bool()> pending_;
+  std::optional<EventLoop::Id> timer_;
+  int left_ = 0;
+};
+
 absl::StatusOr<std::vector<uint8_t>> ReadVideoFirmware(const UniqueFd& file) {
   struct stat info;
   if (fstat(file.get(), &info) != 0) return PosixError("fstat");
@@ -83,12 +135,6 @@ absl::StatusOr<std::vector<uint8_t>> ReadVideoFirmware(const UniqueFd& file) {
   return content;
 }
 
-absl::Duration MonotonicTime() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return absl::DurationFromTimespec(now);
-}
-
 void PresetWord(rtc::Clock& clock, uint8_t index, uint64_t value) {
   const uint64_t word = std::min<uint64_t>(value, 0xffff);
   clock.Preset(index, static_cast<uint8_t>(word));
@@ -101,6 +147,8 @@ absl::StatusOr<std::unique_ptr<PcDevices>> PcDevices::Create(const MachineSpec& 
                                                              HostFiles& files, const Parts& parts) {
   std::unique_ptr<PcDevices> devices(new PcDevices());
   HULL_RETURN_IF_ERROR(parts.vm.CreatePit());
+  HULL_ASSIGN_OR_RETURN(const std::shared_ptr<kvm::VmClock> clock, parts.vm.CreateClock());
+  devices->now_ = [clock] { return absl::Nanoseconds(clock->Nanoseconds()); };
   HULL_RETURN_IF_ERROR(devices->AddFirmwareConfig(spec, files, parts));
   HULL_RETURN_IF_ERROR(devices->AddKeyboard(parts));
   HULL_RETURN_IF_ERROR(devices->AddScreen(parts));
@@ -155,9 +203,12 @@ absl::Status PcDevices::AddClock(const MachineSpec& spec, const Parts& parts) {
   clock.Preset(kCmosEquipment, equipment);
   clock.Preset(kCmosBootDevices, kBootDisketteThenDisk);
   HULL_ASSIGN_OR_RETURN(std::shared_ptr<Interrupt> line, parts.vm.CreateIrqLine(x86_64::kRtcPin));
-  return parts.ports.Insert(rtc::kPort, rtc::kPortCount,
-                            rtc::Device::Create(
-                                clock, [] { return absl::Now(); }, std::move(line), parts.loop));
+  // The vCPU's thread may not ask the host for the time of day.
+  return parts.ports.Insert(
+      rtc::kPort, rtc::kPortCount,
+      rtc::Device::Create(
+          clock, [now = now_, start = absl::Now() - now_()] { return start + now(); },
+          std::move(line), parts.loop));
 }
 
 absl::Status PcDevices::AddKeyboard(const Parts& parts) {
@@ -169,12 +220,14 @@ absl::Status PcDevices::AddKeyboard(const Parts& parts) {
       std::make_shared<i8042::Device>(std::move(keyboard), std::move(mouse),
                                       [power = parts.power] { power(power::Request::kReboot); });
   HULL_RETURN_IF_ERROR(parts.ports.Insert(i8042::kPort, i8042::kPortCount, keyboard_));
-  return parts.ports.Insert(power::kSystemControlPort, power::kSystemControlSize,
-                            std::make_shared<power::SystemControl>(parts.power));
+  HULL_RETURN_IF_ERROR(parts.ports.Insert(power::kSystemControlPort, power::kSystemControlSize,
+                                          std::make_shared<power::SystemControl>(parts.power)));
+  return parts.ports.Insert(power::kResetControlPort, power::kResetControlSize,
+                            std::make_shared<power::ResetControl>(parts.power));
 }
 
 absl::Status PcDevices::AddScreen(const Parts& parts) {
-  screen_ = std::make_shared<vga::Device>(MonotonicTime);
+  screen_ = std::make_shared<vga::Device>(now_);
   HULL_RETURN_IF_ERROR(
       parts.ports.Insert(vga::kFirstPort, vga::kPortCount, std::make_shared<vga::Ports>(screen_)));
   return parts.mmio.Insert(vga::kWindowStart, vga::kWindowSize,
@@ -197,11 +250,23 @@ absl::Status PcDevices::AddDiskettes(const PcSpec& spec, HostFiles& files, const
   }
   HULL_ASSIGN_OR_RETURN(std::shared_ptr<Interrupt> line,
                         parts.vm.CreateIrqLine(x86_64::kFloppyPin));
+  std::shared_ptr<UrgentLine> urgent;
+  if (!x86_64::HostHasVirtualization()) {
+    urgent = std::make_shared<UrgentLine>(std::move(line), parts.loop, parts.nudge);
+    line = urgent;
+  }
   absl::StatusOr<std::shared_ptr<floppy::Device>> device = floppy::Device::Create(
       std::move(drives), dma::CreateChannel(dma, floppy::kDmaChannel), std::move(line),
       [start = parts.thread_start] { start(sandbox::ThreadKind::kBlockWorker); });
   if (!device.ok()) return Annotate(device.status(), "diskettes");
   diskettes_ = *std::move(device);
+  if (urgent != nullptr) {
+    // Weak, as the device owns the line.
+    urgent->SetPending([weak = std::weak_ptr<floppy::Device>(diskettes_)] {
+      const std::shared_ptr<floppy::Device> diskettes = weak.lock();
+      return diskettes != nullptr && diskettes->InterruptPending();
+    });
+  }
   HULL_RETURN_IF_ERROR(parts.ports.Insert(floppy::kPort, floppy::kPortCount,
                                           std::make_shared<floppy::Ports>(diskettes_, 0)));
   return parts.ports.Insert(

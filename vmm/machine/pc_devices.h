@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "vmm/bus/bus.h"
 #include "vmm/devices/floppy/device.h"
 #include "vmm/devices/i8042/device.h"
@@ -35,6 +36,8 @@ class PcDevices {
     Bus& mmio;
     std::function<void(sandbox::ThreadKind)> thread_start;
     power::Handler power;
+    // Takes the vCPU out of the guest and lets it enter again; called on the loop's thread.
+    std::function<void()> nudge;
   };
 
   // Takes its files out of `files`. All of `parts` must outlive it. kInvalidArgument where the
@@ -51,6 +54,8 @@ class PcDevices {
   absl::Status AddScreen(const Parts& parts);
   absl::Status AddDiskettes(const PcSpec& spec, HostFiles& files, const Parts& parts);
 
+  // Since about the machine's start.
+  std::function<absl::Duration()> now_;
   std::shared_ptr<i8042::Device> keyboard_;
   std::shared_ptr<vga::Device> screen_;
   std::shared_ptr<floppy::Device> diskettes_;

@@ -236,7 +236,6 @@ absl::Status CheckBlock(const std::vector<BlockSpec>& disks, std::set<int>& desc
 
 // Which of the other fields a pc machine must have, and which it must not.
 absl::Status CheckPc(const MachineSpec& spec, std::set<int>& descriptors) {
-  if (!spec.firmware.has_value()) return At("firmware", "missing; a pc machine starts with it");
   if (spec.vcpus != 1) return At("vcpus", "a pc machine has 1");
   if (spec.memory_bytes > kMaxPcMemoryBytes) {
     return At("memory_bytes", absl::StrCat(spec.memory_bytes, " is more than the ",
@@ -299,6 +298,8 @@ absl::Status ValidateSpec(const MachineSpec& spec) {
       return At("firmware", "not together with a kernel, an initramfs or a command line");
     }
     HULL_RETURN_IF_ERROR(CheckFile(*spec.firmware, "firmware", descriptors));
+  } else if (spec.pc.has_value()) {
+    return At("firmware", "missing; a pc machine starts with it");
   } else {
     HULL_RETURN_IF_ERROR(CheckFile(spec.kernel, "kernel", descriptors));
   }

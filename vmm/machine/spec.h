@@ -20,6 +20,8 @@
 namespace hull::machine {
 
 inline constexpr uint32_t kSpecVersion = 1;
+// What every machine needs of the host besides what its specification names.
+inline constexpr char kKvmDevice[] = "/dev/kvm";
 // The largest specification in JSON: far above any sensible one.
 inline constexpr size_t kMaxSpecSize = 256 * 1024;
 

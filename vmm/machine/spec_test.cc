@@ -97,8 +97,8 @@ TEST(ParseSpecTest, ErrorsNameTheField) {
   EXPECT_EQ(Error("\"vcpus\": 2", "\"vcpus\": 1.5"), "vcpus: expected an integer from 1 to 32");
   EXPECT_EQ(Error("\"vcpus\": 2", "\"vcpus\": \"2\""), "vcpus: expected an integer from 1 to 32");
   EXPECT_EQ(Error("\"vcpus\": 2, ", ""), "vcpus: missing");
-  EXPECT_EQ(Error("\"machine\": \"micro\"", "\"machine\": \"pc\""),
-            "machine: \"pc\" is not a machine model; there is \"micro\"");
+  EXPECT_EQ(Error("\"machine\": \"micro\"", "\"machine\": \"mini\""),
+            "machine: \"mini\" is not a machine model; there are \"micro\" and \"pc\"");
   EXPECT_EQ(Error("\"read_only\": true", "\"read_only\": 1"),
             "block[0].read_only: expected true or false");
   EXPECT_EQ(Error("\"id\": \"data\"", "\"id\": \"root\""), "block[1].id: \"root\" is used twice");
@@ -164,6 +164,47 @@ TEST(ParseSpecTest, FirmwareTakesThePlaceOfAKernel) {
     EXPECT_EQ(ErrorOf(absl::StrCat(kStart, R"(,"firmware":{"path":"f"},)", other, "}")),
               "firmware: not together with a kernel, an initramfs or a command line");
   }
+}
+
+TEST(ParseSpecTest, APcMachine) {
+  constexpr char kStart[] = R"({"version":1,"machine":"pc","vcpus":1,"memory_bytes":33554432)";
+  const auto parse = [&](const char* rest) { return ParseSpec(absl::StrCat(kStart, rest, "}")); };
+  const auto error = [&](const char* rest) { return std::string(parse(rest).status().message()); };
+  const auto spec =
+      parse(R"(,"firmware":{"path":"f"},"video_firmware":{"path":"v"},)"
+            R"("diskettes":[{"path":"a","read_only":true},{"fd":7}],"control":{"fd":5})");
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  ASSERT_TRUE(spec->pc.has_value());
+  EXPECT_EQ(spec->pc->video_firmware, FileRef{"v"});
+  EXPECT_EQ(spec->pc->diskettes,
+            (std::vector<DisketteSpec>{{FileRef{"a"}, true}, {FileRef{7}, false}}));
+  EXPECT_EQ(spec->pc->control, 5);
+  EXPECT_EQ(*ParseSpec(SerializeSpec(*spec)), *spec);
+  EXPECT_TRUE(parse(R"(,"firmware":{"path":"f"})").ok());
+
+  EXPECT_EQ(error(""), "firmware: missing; a pc machine starts with it");
+  EXPECT_EQ(error(R"(,"firmware":{"path":"f"},"rng":{})"), "rng: not in a pc machine");
+  EXPECT_EQ(error(R"(,"firmware":{"path":"f"},"block":[{"id":"d","path":"d"}])"),
+            "block: not in a pc machine");
+  EXPECT_EQ(error(R"(,"firmware":{"path":"f"},"vsock":{"guest_cid":3,"host_socket":"s"})"),
+            "vsock: not in a pc machine");
+  EXPECT_EQ(error(R"(,"firmware":{"path":"f"},"diskettes":{})"), "diskettes: expected an array");
+  EXPECT_EQ(error(R"(,"firmware":{"path":"f"},"diskettes":[{}])"),
+            "diskettes[0]: expected either \"path\" or \"fd\"");
+  EXPECT_EQ(
+      error(R"(,"firmware":{"path":"f"},"diskettes":[{"path":"a"},{"path":"b"},{"path":"c"}])"),
+      "diskettes: more than 2 diskettes");
+  EXPECT_EQ(error(R"(,"firmware":{"fd":5},"control":{"fd":5})"),
+            "control: descriptor 5 is used twice");
+  EXPECT_EQ(error(R"(,"firmware":{"path":"f"},"control":{"path":"c"})"),
+            "control.path: unknown field");
+  EXPECT_EQ(Error("\"rng\": {}", "\"diskettes\": []"), "diskettes: only a pc machine has it");
+  MachineSpec large = *spec;
+  large.memory_bytes = kMaxPcMemoryBytes + kMemoryGranularity;
+  EXPECT_FALSE(ValidateSpec(large).ok());
+  large.memory_bytes = kMaxPcMemoryBytes;
+  large.vcpus = 2;
+  EXPECT_EQ(ValidateSpec(large).message(), "vcpus: a pc machine has 1");
 }
 
 TEST(ValidateSpecTest, ASpecificationMadeByHand) {

@@ -71,6 +71,19 @@ void RemoveEmpty(int parent, const std::function<bool(absl::string_view)>& in_us
   }
 }
 
+// 0 or an errno. A group of this name is that of a VMM which the kernel still dissolves, as when a
+// container is started again at once.
+int MakeGroup(int parent, const std::string& name) {
+  constexpr int kTries = 5000;
+  constexpr useconds_t kPause = 1000;
+  for (int i = 0; i < kTries; ++i) {
+    if (mkdirat(parent, name.c_str(), 0755) == 0) return 0;
+    if (errno != EEXIST) return errno;
+    if (unlinkat(parent, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) usleep(kPause);
+  }
+  return EEXIST;
+}
+
 absl::Status SetLimits(int directory, const CgroupLimits& limits) {
   HULL_RETURN_IF_ERROR(WriteControl(directory, "memory.max", absl::StrCat(limits.memory_bytes)));
   HULL_RETURN_IF_ERROR(WriteControl(directory, "pids.max", absl::StrCat(limits.threads)));
@@ -142,8 +155,8 @@ absl::StatusOr<std::optional<Cgroup>> Cgroup::Create(
   RemoveEmpty(parent->get(), in_use);
 
   const std::string own(name);
-  if (mkdirat(parent->get(), own.c_str(), 0755) != 0) {
-    return PosixError(absl::StrCat("create control group \"", parent_path, "/", name, "\""));
+  if (const int error = MakeGroup(parent->get(), own); error != 0) {
+    return PosixError(error, absl::StrCat("create control group \"", parent_path, "/", name, "\""));
   }
   UniqueFd directory(openat(parent->get(), own.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   absl::Status status =

@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
 #include <linux/magic.h>
@@ -37,6 +36,7 @@
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
 #include "vmm/base/unique_fd.h"
+#include "vmm/sandbox/namespaces.h"
 
 namespace hull::sandbox {
 namespace {
@@ -113,36 +113,6 @@ absl::Status SetLimits(const JailOptions& options) {
   return absl::OkStatus();
 }
 
-absl::Status BecomeUser(uid_t user) {
-  if (setgroups(0, nullptr) != 0) return PosixError("jail: drop the supplementary groups");
-  if (setresgid(user, user, user) != 0)
-    return PosixError(absl::StrCat("jail: become group ", user));
-  if (setresuid(user, user, user) != 0) return PosixError(absl::StrCat("jail: become user ", user));
-  uid_t uids[3];
-  gid_t gids[3];
-  if (getresuid(&uids[0], &uids[1], &uids[2]) != 0 ||
-      getresgid(&gids[0], &gids[1], &gids[2]) != 0) {
-    return PosixError("jail: read the user back");
-  }
-  for (int i = 0; i < 3; ++i) {
-    if (uids[i] != user || gids[i] != user) return Unverified("another user is left");
-  }
-  if (getgroups(0, nullptr) != 0) return Unverified("groups are left");
-  return absl::OkStatus();
-}
-
-absl::Status UnshareError() {
-  const int error = errno;
-  const char* const hint =
-      error == EPERM ? " (this host forbids it to users: see the sysctls "
-                       "kernel.unprivileged_userns_clone and "
-                       "kernel.apparmor_restrict_unprivileged_userns; or this is a chroot)"
-      : error == ENOSPC || error == EUSERS
-          ? " (this host allows no more of them: see the sysctls user.max_*_namespaces)"
-          : " (this host's kernel lacks them)";
-  return PosixError(error, absl::StrCat("jail: make namespaces of its own", hint));
-}
-
 // Every line of /proc/self/cgroup ends in "/" when this process's own cgroup is the root of what it
 // sees.
 absl::Status CheckCgroupNamespace() {
@@ -173,13 +143,7 @@ absl::Status CheckNetworkNamespace() {
   return absl::OkStatus();
 }
 
-absl::Status LeaveNamespaces() {
-  // In one call, as the kernel then makes them all or none. The new user namespace has no mapping:
-  // in it, this process's user has no number.
-  if (unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
-              CLONE_NEWCGROUP) != 0) {
-    return UnshareError();
-  }
+absl::Status CheckNamespaces() {
   constexpr uid_t kNobody = 65534;  // what the kernel shows for a user without a number
   if (getuid() != kNobody || geteuid() != kNobody || getgid() != kNobody) {
     return Unverified("the user namespace is not new");
@@ -240,12 +204,14 @@ absl::Status DropCapabilities() {
                              SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED |
                              SECBIT_NO_CAP_AMBIENT_RAISE | SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED;
   if (prctl(PR_SET_SECUREBITS, kBits) != 0) return PosixError("jail: lock the secure bits");
-  for (int capability = 0;; ++capability) {
-    const int held = prctl(PR_CAPBSET_READ, capability);
-    if (held < 0) break;  // beyond the last that this kernel knows
-    if (prctl(PR_CAPBSET_DROP, capability) != 0) return PosixError("jail: drop a capability");
+  int known = 0;
+  while (prctl(PR_CAPBSET_DROP, known) == 0) ++known;
+  // EINVAL: beyond the last that this kernel knows.
+  if (errno != EINVAL) return PosixError("jail: drop a capability");
+  for (int capability = 0; capability < known; ++capability) {
     if (prctl(PR_CAPBSET_READ, capability) != 0) return Unverified("a capability is left");
   }
+  if (known == 0 || prctl(PR_CAPBSET_READ, known) >= 0) return Unverified("a capability is left");
   __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
   __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {};
   if (syscall(SYS_capset, &header, sets) != 0) return PosixError("jail: drop all capabilities");
@@ -310,8 +276,10 @@ absl::Status EnterJail(const JailOptions& options) {
   HULL_RETURN_IF_ERROR(CloseOthers(std::move(kept)));
   HULL_RETURN_IF_ERROR(TakeCoreCookie());
   HULL_RETURN_IF_ERROR(SetLimits(options));
-  if (options.user.has_value()) HULL_RETURN_IF_ERROR(BecomeUser(*options.user));
-  HULL_RETURN_IF_ERROR(LeaveNamespaces());
+  if (!options.host_left) {
+    if (const FailedStep step = LeaveHost(options.user); step.error != 0) return StepError(step);
+  }
+  HULL_RETURN_IF_ERROR(CheckNamespaces());
   HULL_RETURN_IF_ERROR(EmptyRoot());
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return PosixError("jail: no_new_privs");
   if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1) return Unverified("no_new_privs is not set");

@@ -20,6 +20,8 @@ struct JailOptions {
   std::vector<int> descriptors = {};
   // The user and group to become; needs root's rights. Without it the process keeps its own user.
   std::optional<uid_t> user = {};
+  // Whoever made this process has it do LeaveHost (namespaces.h) before it executed this program.
+  bool host_left = false;
   // A pidfd of the process without which this one is not to run, or -1. It is closed.
   int parent = -1;
   // Limits (getrlimit(2)): open descriptors, threads, bytes of address space, bytes of a file.
@@ -38,7 +40,7 @@ struct JailOptions {
 //   3. resource limits
 //   4. supplementary groups, group and user
 //   5. user, mount, network, IPC, UTS and cgroup namespaces of its own; in the user namespace no id
-//      is mapped, so there is no other user to become
+//      is mapped, so there is no other user to become (4 and 5: LeaveHost, perhaps done already)
 //   6. an empty, read-only root directory in place of the host's
 //   7. no_new_privs
 //   8. no capability in any set, the bounding set included

@@ -121,6 +121,29 @@ TEST(JailTest, NoPrivilegeComesBack) {
             "");
 }
 
+TEST(JailTest, WhoeverHasLeftTheHostIsJailedTheSame) {
+  JailOptions options = Options();
+  options.host_left = true;
+  const auto leave = [&] { return LeaveHost(options.user).error == 0; };
+  EXPECT_EQ(InJail(
+                options,
+                []() -> std::string {
+                  if (open("/", O_RDONLY) >= 0) return "root";
+                  if (setuid(0) == 0) return "setuid";
+                  if (unshare(CLONE_NEWUSER) == 0) return "a user namespace";
+                  return "";
+                },
+                0, leave),
+            "");
+}
+
+TEST(JailTest, WhoeverOnlySaysSoIsNotJailed) {
+  JailOptions options = Options();
+  options.host_left = true;
+  EXPECT_THAT(InJail(options, [] { return std::string(); }),
+              HasSubstr("the user namespace is not new"));
+}
+
 TEST(JailTest, LimitsHold) {
   JailOptions options = Options();
   options.max_descriptors = 20;
@@ -227,7 +250,7 @@ TEST(JailTest, AStepThatFailsIsNamedAndNothingRuns) {
     uint32_t call;
     const char* says;
   } cases[] = {
-      {SYS_close_range, "close inherited descriptors"}, {SYS_setresuid, "become user"},
+      {SYS_close_range, "close inherited descriptors"}, {SYS_setresuid, "become the user"},
       {SYS_setgroups, "supplementary groups"},          {SYS_mount, "mount an empty root"},
       {SYS_pivot_root, "change to the empty root"},     {SYS_capset, "drop all capabilities"},
       {SYS_landlock_restrict_self, "Landlock"}};

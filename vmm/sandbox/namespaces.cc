@@ -1,10 +1,12 @@
 #include "vmm/sandbox/namespaces.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -23,6 +25,30 @@ int WriteText(const char* path, const char* text) {
   const int error = write(fd, text, strlen(text)) == size ? 0 : errno;
   close(fd);
   return error;
+}
+
+constexpr char kNamespaces[] = "make namespaces of its own";
+
+FailedStep Failed(const char* what) { return {.what = what, .error = errno}; }
+FailedStep Unverified(const char* what) { return {.what = what, .error = EPROTO}; }
+
+// By the bare system calls: the C library's functions look for other threads to take along, of
+// which the parent, whose memory this may be, could have some.
+FailedStep BecomeUser(uid_t user) {
+  if (syscall(SYS_setgroups, 0, nullptr) != 0) return Failed("drop the supplementary groups");
+  if (syscall(SYS_setresgid, user, user, user) != 0) return Failed("become the group of its own");
+  if (syscall(SYS_setresuid, user, user, user) != 0) return Failed("become the user of its own");
+  uid_t uids[3];
+  gid_t gids[3];
+  if (getresuid(&uids[0], &uids[1], &uids[2]) != 0 ||
+      getresgid(&gids[0], &gids[1], &gids[2]) != 0) {
+    return Failed("read the user back");
+  }
+  for (int i = 0; i < 3; ++i) {
+    if (uids[i] != user || gids[i] != user) return Unverified("another user is left");
+  }
+  if (getgroups(0, nullptr) != 0) return Unverified("groups are left");
+  return {};
 }
 
 }  // namespace
@@ -60,6 +86,55 @@ absl::Status BirthError(int error) {
     hint = " (this host's kernel lacks user or PID namespaces, which the jail needs)";
   }
   return PosixError(error, absl::StrCat("jail: make a process in namespaces of its own", hint));
+}
+
+FailedStep LeaveHost(std::optional<uid_t> user) {
+  if (user.has_value()) {
+    if (const FailedStep step = BecomeUser(*user); step.error != 0) return step;
+  }
+  // In one call, as the kernel then makes them all or none. The new user namespace has no mapping:
+  // in it, this process's user has no number.
+  if (unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS |
+              CLONE_NEWCGROUP) != 0) {
+    return Failed(kNamespaces);
+  }
+  return {};
+}
+
+FailedStep KeepCapabilities() {
+  // To mount and to name the host; to drop the bounding set and lock the secure bits.
+  constexpr int kKept[] = {CAP_SYS_ADMIN, CAP_SETPCAP};
+  __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {};
+  for (const int capability : kKept) {
+    sets[CAP_TO_INDEX(capability)].effective |= CAP_TO_MASK(capability);
+    sets[CAP_TO_INDEX(capability)].permitted |= CAP_TO_MASK(capability);
+    sets[CAP_TO_INDEX(capability)].inheritable |= CAP_TO_MASK(capability);
+  }
+  if (syscall(SYS_capset, &header, sets) != 0) return Failed("drop most capabilities");
+  for (const int capability : kKept) {
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) != 0) {
+      return Failed("keep a capability until the jail is entered");
+    }
+  }
+  return {};
+}
+
+absl::Status StepError(const FailedStep& step) {
+  if (step.error == EPROTO) {
+    return absl::InternalError(absl::StrCat("jail: ", step.what, ", although the kernel said so"));
+  }
+  const char* hint = "";
+  if (step.what == kNamespaces) {
+    hint = step.error == EPERM
+               ? " (this host forbids it to users: see the sysctls "
+                 "kernel.unprivileged_userns_clone and "
+                 "kernel.apparmor_restrict_unprivileged_userns; or this is a chroot)"
+           : step.error == ENOSPC || step.error == EUSERS
+               ? " (this host allows no more of them: see the sysctls user.max_*_namespaces)"
+               : " (this host's kernel lacks them)";
+  }
+  return PosixError(step.error, absl::StrCat("jail: ", step.what, hint));
 }
 
 absl::StatusOr<pid_t> ForkIntoNamespace() {

@@ -1,5 +1,5 @@
-// The PID namespace that a jailed process must be born into; the other namespaces it makes itself
-// (jail.h), as only this one takes a new process.
+// The user and the namespaces of a jailed process. The PID namespace takes a new process, which
+// must be born into it; the other namespaces that process makes itself.
 
 #ifndef VMM_SANDBOX_NAMESPACES_H_
 #define VMM_SANDBOX_NAMESPACES_H_
@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -39,6 +40,27 @@ absl::Status BirthError(int error);
 // A fork(2) of this process, which has one thread, as the first process of a new PID namespace.
 // Returns 0 in the child.
 absl::StatusOr<pid_t> ForkIntoNamespace();
+
+// A step that failed; `error` 0: none did.
+struct FailedStep {
+  const char* what = nullptr;
+  int error = 0;  // an errno; EPROTO: the kernel said yes, but it is not so
+};
+
+// What only needs the kernel, and so is possible in a process that shares its parent's memory and
+// has yet to execute its program: the calling process, the first of its PID namespace, becomes
+// `user` (with root's rights; nullopt: stays who it is), and gets user, mount, network, IPC, UTS
+// and cgroup namespaces of its own. In the user namespace no id is mapped, and all capabilities are
+// in it only. What can no longer be seen afterwards is read back here, the rest by EnterJail
+// (jail.h).
+FailedStep LeaveHost(std::optional<uid_t> user);
+
+// After LeaveHost: the program that is executed next still has what EnterJail's later steps take,
+// and drop. Capabilities would otherwise end with the exec, as this process's user has no number.
+FailedStep KeepCapabilities();
+
+// What a step said, with a hint what the host's owner can do about it.
+absl::Status StepError(const FailedStep& step);
 
 }  // namespace hull::sandbox
 

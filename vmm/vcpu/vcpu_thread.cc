@@ -14,6 +14,9 @@ namespace hull {
 
 namespace {
 
+// Longer than a loop in which firmware waits for an interrupt.
+constexpr int kNudgeSteps = 400;
+
 int KickSignal() { return SIGRTMIN; }
 
 // The signal only has to interrupt KVM_RUN, so its handler is empty, but it must be there:
@@ -65,6 +68,21 @@ void VcpuThread::Request(State wanted) {
   pthread_kill(*thread_, KickSignal());
 }
 
+void VcpuThread::Nudge() {
+  absl::MutexLock lock(&mutex_);
+  if (state_ != State::kRunning) return;
+  nudged_ = true;
+  pthread_kill(*thread_, KickSignal());
+}
+
+void VcpuThread::Step() {
+  if (steps_left_ > 0) {
+    if (--steps_left_ == 0) (void)vcpu_.SetSingleStep(false);
+  } else if (nudged_.exchange(false) && vcpu_.SetSingleStep(true).ok()) {
+    steps_left_ = kNudgeSteps;
+  }
+}
+
 VcpuThread::State VcpuThread::state() const {
   absl::MutexLock lock(&mutex_);
   return state_;
@@ -103,6 +121,7 @@ void VcpuThread::Body() {
       const absl::StatusOr<kvm::VcpuExit> exit = vcpu_.Run();
       if (exit.ok()) {
         interrupted = std::holds_alternative<kvm::InterruptedExit>(*exit);
+        if (interrupted) Step();
         ending = HandleExit(*exit, ports_, mmio_);
       } else {
         ending = Ending{Ending::Kind::kHostError, std::string(exit.status().message())};

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -56,6 +57,10 @@ class VcpuThread {
   void Resume();
   void Pause();
   void RequestStop();
+  // Takes a running vCPU out of the guest after each of its next instructions, some hundreds of
+  // them: wherever among these the guest takes interrupts, KVM then gives it those that it has. For
+  // a KVM that looks for such a place between two batches of instructions only.
+  void Nudge();
 
   State state() const;
   // Whether the vCPU reached `state` within `timeout`.
@@ -71,6 +76,8 @@ class VcpuThread {
 
   static void* Entry(void* self);
   void Body();
+  // After an interrupted Run: begins or goes on with what Nudge asked for.
+  void Step();
   // Blocks while paused. False when it is time to stop.
   bool EnterRunning();
   void Request(State wanted);
@@ -80,6 +87,8 @@ class VcpuThread {
   const Bus& ports_;
   const Bus& mmio_;
   const Callbacks callbacks_;
+  int steps_left_ = 0;  // The thread's own.
+  std::atomic<bool> nudged_ = false;
   std::optional<pthread_t> thread_;  // Set before Start returns, and not again.
 
   mutable absl::Mutex mutex_;

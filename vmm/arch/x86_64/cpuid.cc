@@ -1,5 +1,7 @@
 #include "vmm/arch/x86_64/cpuid.h"
 
+#include <cpuid.h>
+
 #include <algorithm>
 #include <bit>
 
@@ -106,6 +108,14 @@ std::vector<kvm_cpuid_entry2> GuestCpuid(std::span<const kvm_cpuid_entry2> suppo
     entries.push_back(entry);
   }
   return entries;
+}
+
+bool HostHasVirtualization() {
+  constexpr unsigned kVmx = 1 << 5;  // Leaf 1, ECX.
+  constexpr unsigned kSvm = 1 << 2;  // Leaf 0x80000001, ECX.
+  unsigned eax, ebx, ecx, edx;
+  if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & kVmx) != 0) return true;
+  return __get_cpuid(0x80000001, &eax, &ebx, &ecx, &edx) != 0 && (ecx & kSvm) != 0;
 }
 
 }  // namespace hull::x86_64

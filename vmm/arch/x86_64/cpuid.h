@@ -22,6 +22,10 @@ namespace hull::x86_64 {
 std::vector<kvm_cpuid_entry2> GuestCpuid(std::span<const kvm_cpuid_entry2> supported,
                                          uint32_t vcpus, uint32_t id, bool tsc_deadline);
 
+// Whether this CPU shows virtualisation of its own (VT-x or SVM). Where it does not and there is
+// KVM nevertheless, KVM executes the guest's instructions one by one.
+bool HostHasVirtualization();
+
 }  // namespace hull::x86_64
 
 #endif  // VMM_ARCH_X86_64_CPUID_H_

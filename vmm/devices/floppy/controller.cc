@@ -103,7 +103,9 @@ size_t SizeOf(uint8_t command) {
 bool Controller::Enabled() const { return (digital_output_ & kNotReset) != 0; }
 
 void Controller::Interrupt() {
-  if ((digital_output_ & kInterruptsAndDma) != 0) interrupt_ = true;
+  if ((digital_output_ & kInterruptsAndDma) == 0) return;
+  interrupt_ = true;
+  line_up_ = true;
 }
 
 bool Controller::TakeInterrupt() { return std::exchange(interrupt_, false); }
@@ -189,12 +191,14 @@ void Controller::Reset() {
   seek_status_.reset();
   reset_reports_ = 0;
   interrupt_ = false;
+  line_up_ = false;
   transfer_.reset();
   ++transfer_id_;
 }
 
 uint8_t Controller::ReadResult() {
   if (!Enabled() || phase_ != Phase::kResult) return 0;
+  line_up_ = false;
   const uint8_t value = result_[result_read_++];
   if (result_read_ == result_size_) {
     phase_ = Phase::kCommand;
@@ -280,6 +284,7 @@ void Controller::Execute() {
 }
 
 void Controller::SenseInterrupt() {
+  line_up_ = false;
   if (reset_reports_ > 0) {
     // After a reset each drive reports, in turn.
     const uint8_t drive = static_cast<uint8_t>(4 - reset_reports_);

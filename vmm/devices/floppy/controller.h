@@ -60,6 +60,8 @@ class Controller {
 
   // Whether the interrupt line went up since this was last asked.
   bool TakeInterrupt();
+  // Whether it is still up: the guest has neither read the result nor asked for the cause.
+  bool InterruptPending() const { return line_up_; }
   // A transfer that the last write asks for.
   std::optional<Transfer> TakeTransfer();
   // Ends the transfer `id`; nothing happens if the guest reset the controller meanwhile.
@@ -105,6 +107,7 @@ class Controller {
   uint8_t reset_reports_ = 0;  // How many drives have yet to report the reset.
 
   bool interrupt_ = false;
+  bool line_up_ = false;
   std::optional<Transfer> transfer_;
   uint32_t transfer_id_ = 0;
 };

@@ -140,6 +140,11 @@ uint8_t Device::DriveType(size_t drive) const {
   return drives_[drive] != nullptr ? GeometryOf(drives_[drive]->size())->drive_type : uint8_t{0};
 }
 
+bool Device::InterruptPending() const {
+  absl::MutexLock lock(&mutex_);
+  return controller_.InterruptPending();
+}
+
 uint8_t Device::Read(uint64_t offset) {
   absl::MutexLock lock(&mutex_);
   return controller_.Read(offset);

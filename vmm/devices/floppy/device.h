@@ -54,6 +54,9 @@ class Device {
   // What firmware is to be told that drive `drive` (below kDrives) is, or 0 if there is none.
   uint8_t DriveType(size_t drive) const;
 
+  // Whether the guest has yet to serve the last interrupt.
+  bool InterruptPending() const;
+
   // Offsets from kPort.
   uint8_t Read(uint64_t offset);
   void Write(uint64_t offset, uint8_t value);
@@ -72,7 +75,7 @@ class Device {
   const std::shared_ptr<Interrupt> interrupt_;
   LogThrottle throttle_;  // The worker's.
 
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
   Controller controller_ ABSL_GUARDED_BY(mutex_);
   std::optional<Transfer> pending_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

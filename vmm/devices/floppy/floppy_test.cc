@@ -142,7 +142,9 @@ TEST_F(FloppyTest, SeeksAndRecalibrates) {
   EXPECT_EQ(device_->Read(7), 0x80) << "the diskette is new";
   Command({0x0f, 0, 40});
   EXPECT_TRUE(line_->Await());
+  EXPECT_TRUE(device_->InterruptPending());
   Command({0x08});
+  EXPECT_FALSE(device_->InterruptPending()) << "the guest asked for the cause";
   EXPECT_THAT(Result(), ElementsAre(0x20, 40));
   EXPECT_EQ(device_->Read(7), 0);
   Command({0x07, 0});

@@ -48,4 +48,11 @@ void SystemControl::Write(uint64_t, std::span<const uint8_t> data) {
   if ((data[0] & kReset) != 0) handler_(Request::kReboot);
 }
 
+void ResetControl::Read(uint64_t, std::span<uint8_t> data) { ReadZeroes(data); }
+
+void ResetControl::Write(uint64_t, std::span<const uint8_t> data) {
+  constexpr uint8_t kReset = 1 << 2;
+  if ((data[0] & kReset) != 0) handler_(Request::kReboot);
+}
+
 }  // namespace hull::power

@@ -73,6 +73,22 @@ class SystemControl : public BusDevice {
   std::atomic<uint8_t> gate_{kA20};
 };
 
+inline constexpr uint16_t kResetControlPort = 0xcf9;
+inline constexpr uint64_t kResetControlSize = 1;
+
+// The chipset's reset control register: bit 2 set resets the CPU, at once. Intel 82371SB (PIIX3)
+// data sheet, "Reset Control Register".
+class ResetControl : public BusDevice {
+ public:
+  explicit ResetControl(Handler handler) : handler_(std::move(handler)) {}
+  absl::string_view name() const override { return "reset-control"; }
+  void Read(uint64_t offset, std::span<uint8_t> data) override;
+  void Write(uint64_t offset, std::span<const uint8_t> data) override;
+
+ private:
+  const Handler handler_;
+};
+
 }  // namespace hull::power
 
 #endif  // VMM_DEVICES_POWER_POWER_H_

@@ -50,5 +50,17 @@ TEST(SystemControlTest, KeepsTheGateAndRestarts) {
   EXPECT_THAT(requests, ElementsAre(Request::kReboot));
 }
 
+TEST(ResetControlTest, OnlyItsBitRestarts) {
+  std::vector<Request> requests;
+  ResetControl port([&](Request request) { requests.push_back(request); });
+  port.Write(0, std::array<uint8_t, 1>{0x02});
+  EXPECT_THAT(requests, ElementsAre());
+  port.Write(0, std::array<uint8_t, 1>{0x06});
+  EXPECT_THAT(requests, ElementsAre(Request::kReboot));
+  std::array<uint8_t, 1> data = {0xff};
+  port.Read(0, data);
+  EXPECT_EQ(data[0], 0);
+}
+
 }  // namespace
 }  // namespace hull::power

@@ -1,0 +1,55 @@
+// What the verbs that deal with existing containers have in common.
+
+#ifndef VMM_CLI_CONTAINERS_H_
+#define VMM_CLI_CONTAINERS_H_
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "vmm/base/unique_fd.h"
+#include "vmm/cli/installation.h"
+#include "vmm/cli/place.h"
+#include "vmm/container/container_store.h"
+
+namespace hull::cli {
+
+// The containers' store, with what dead containers left cleared away. What cannot be is told and
+// keeps nobody from the rest.
+absl::StatusOr<std::unique_ptr<container::ContainerStore>> OpenContainers(
+    const Installation& installation);
+
+// Parses what follows the verb, finds the installation, and goes where the command runs: the exit
+// status if the command is done with that. `forward_stdin` is asked after the parsing whether the
+// command reads standard input.
+std::optional<int> BeginCommand(
+    CLI::App* app, const std::vector<std::string>& args, Needs needs, Installation* installation,
+    const std::function<bool()>& forward_stdin = [] { return false; });
+
+// A container as the user called it.
+struct Named {
+  std::string name;
+  container::ContainerInfo info;
+};
+absl::StatusOr<Named> FindContainer(container::ContainerStore* store, const std::string& name);
+
+// "container state improper", in podman's words: `what` is not possible in this state.
+absl::Status WrongState(const container::ContainerInfo& info, absl::string_view what);
+
+// Connects to the monitor of a container that is alive, which may be about to listen.
+// kFailedPrecondition if the container is not, or no longer, alive.
+absl::StatusOr<UniqueFd> Connect(container::ContainerStore* store, const std::string& id);
+
+// Waits until nobody holds the container's lock, or there is no such container any more.
+absl::Status AwaitDead(container::ContainerStore* store, const std::string& id,
+                       absl::Duration timeout);
+
+}  // namespace hull::cli
+
+#endif  // VMM_CLI_CONTAINERS_H_
