@@ -289,18 +289,24 @@ absl::StatusOr<Store::Target> Store::FindById(absl::string_view name) const {
   absl::ConsumePrefix(&hex, "sha256:");
   HULL_ASSIGN_OR_RETURN(const std::vector<Digest> images, ListImages());
   std::vector<Digest> found;
+  // An image that came compressed and uncompressed is two images with one configuration, and so
+  // with one id and the same files: either will do.
+  bool same_id = true;
+  std::string first_id;
   for (const Digest& manifest : images) {
-    bool matches = absl::StartsWith(manifest.hex(), hex);
-    if (!matches) {
-      const absl::StatusOr<std::string> text = ReadRecordText(manifest);
-      if (!text.ok()) continue;
+    std::string id;
+    if (const absl::StatusOr<std::string> text = ReadRecordText(manifest); text.ok()) {
       const absl::StatusOr<Record> record = DecodeRecord(*text);
-      matches = record.ok() && absl::StartsWith(record->id.hex(), hex);
+      if (record.ok()) id = record->id.hex();
     }
-    if (matches) found.push_back(manifest);
+    const bool by_id = absl::StartsWith(id, hex);
+    if (!by_id && !absl::StartsWith(manifest.hex(), hex)) continue;
+    if (found.empty()) first_id = id;
+    same_id = same_id && by_id && id == first_id;
+    found.push_back(manifest);
   }
   if (found.empty()) return NotFound(name);
-  if (found.size() > 1) {
+  if (found.size() > 1 && !same_id) {
     return absl::InvalidArgumentError(
         absl::StrCat("image id \"", name, "\" fits ", found.size(), " images; give more digits"));
   }
@@ -314,18 +320,13 @@ absl::StatusOr<Store::Target> Store::Find(absl::string_view name) const {
   const bool may_be_id =
       hex.size() >= kMinIdDigits && hex.size() <= Digest::kHexDigits && IsLowerHex(hex);
   if (!reference.ok()) return reference.status();
+  if (reference->digest.has_value()) {
+    // The digest says which image, whatever its names here: the name beside it says where it can be
+    // fetched, and an image that was fetched so may have none.
+    if (!Exists(ImagePath(*reference->digest))) return NotFound(name);
+    return Target{.manifest = *reference->digest, .full_name = {}};
+  }
   for (const Reference& candidate : LocalCandidates(*reference)) {
-    if (candidate.digest.has_value()) {
-      // The digest says which image; the name must be one of its, whatever the tag.
-      HULL_ASSIGN_OR_RETURN(const std::vector<std::string> names, NamesOf(*candidate.digest));
-      const std::string prefix = absl::StrCat(candidate.Repository(), ":");
-      for (const std::string& full_name : names) {
-        if (absl::StartsWith(full_name, prefix)) {
-          return Target{.manifest = *candidate.digest, .full_name = {}};
-        }
-      }
-      continue;
-    }
     const std::string full_name = candidate.FullName();
     absl::StatusOr<Digest> manifest = ReadName(full_name);
     if (manifest.ok()) return Target{.manifest = *std::move(manifest), .full_name = full_name};

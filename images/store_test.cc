@@ -540,6 +540,21 @@ TEST_F(StoreTest, ADockerArchiveIsTheSameImageEveryTime) {
   EXPECT_THAT(store().Resolve("busybox:1")->process.cmd, ElementsAre("sh"));
 }
 
+TEST_F(StoreTest, AnIdOfTwoFormsOfAnImageIsEither) {
+  TestLayout layout;
+  layout.AddImage({SmallLayer()}, "gzip", "+gzip");
+  layout.AddImage({SmallLayer()}, "plain", "");
+  ASSERT_TRUE(Load(layout).ok());
+  const ResolvedImage gzip = store().Resolve("gzip").value();
+  const ResolvedImage plain = store().Resolve("plain").value();
+  ASSERT_EQ(gzip.id, plain.id);
+  ASSERT_FALSE(gzip.manifest == plain.manifest);
+  EXPECT_EQ(store().Resolve(gzip.id.hex().substr(0, 12))->id, gzip.id);
+  EXPECT_EQ(store().Resolve(plain.manifest.ToString())->manifest, plain.manifest);
+  EXPECT_TRUE(store().Remove(gzip.id.hex(), {}, false)->deleted);
+  EXPECT_EQ(store().List()->size(), 1u);
+}
+
 TEST_F(StoreTest, BadDockerArchivesLeaveNothing) {
   const auto expect_failure = [this](const std::map<std::string, std::string>& files,
                                      const std::string& what) {

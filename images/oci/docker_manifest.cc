@@ -13,7 +13,7 @@
 namespace hull::images {
 namespace {
 
-constexpr size_t kMaxPathBytes = 4095;
+constexpr size_t kMaxPathBytes = 255;
 
 // The path becomes the name of a file to open, in a directory or an archive.
 absl::Status CheckPath(const char* key, const std::string& path) {

@@ -13,7 +13,7 @@
 
 namespace hull::images {
 
-// One image of the archive. Paths are relative, at most 4095 bytes, without "." and "..".
+// One image of the archive. Paths are relative, at most 255 bytes, without "." and "..".
 struct DockerImage {
   std::string config;
   std::vector<std::string> layers;  // the bottom one first

@@ -188,6 +188,7 @@ class ImageVerbsTest(harness.HullTestCase):
                          sum(len(layer) for layer in self.layers()))
         self.assert_output(self.hull("image", "inspect", "-f", "{{.Os}}/{{.Architecture}}",
                                      "lists:1"), "linux/amd64\n")
+        self.assert_output(self.hull("inspect", "-f", "{{.Id}}", "lists:1"), image + "\n")
         self.assert_error(self.hull("images", "--filter", "colour=red"), "reference=")
         self.assert_error(self.hull("history", "nosuch"), "nosuch")
 

@@ -326,7 +326,7 @@ class ListTest(LifecycleCase):
                                self.hull("--help").out.decode(), re.M))
         verbs = {first or second for first, second in verbs}
         self.assertGreaterEqual(len(verbs), 18)
-        for verb in verbs:
+        for verb in verbs - {"host"}:  # which has verbs of its own
             self.assert_status(self.hull(verb, "--help"), 0)
 
 

@@ -86,6 +86,20 @@ TEST_F(DosTest, AnImageOfNoDisketteIsRefused) {
   EXPECT_THAT(result.err, HasSubstr("no diskette has 512000 bytes"));
 }
 
+TEST_F(DosTest, RandomValuesInEveryRegisterHarmNobody) {
+  const std::string diskette = directory_.Path("diskette");
+  std::ofstream(diskette) << std::string(360 * 1024, '\0');
+  PcGuest guest(With(diskette), DataFile("tests/integration/guests/pc_registers.elf"));
+  // Somebody looks and types meanwhile.
+  while (true) {
+    if (guest.Ask({'T'}).empty() || guest.Ask({'P'}).empty()) break;
+    if (guest.Ask({'K', 0x1e, 0x9e}).empty() || guest.Ask({'M', 5, 0, 5, 0, 1}).empty()) break;
+  }
+  const VmmProcess::Result result = guest.vmm().Wait(kBoot);
+  EXPECT_FALSE(result.timed_out);
+  EXPECT_EQ(result.status, 0) << result.err;
+}
+
 TEST_F(DosTest, AConversation) {
   const std::string diskette = Diskette("freedos-1440k.img");
   PcGuest guest(With(diskette));

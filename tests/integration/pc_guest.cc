@@ -68,7 +68,7 @@ std::vector<uint8_t> CodesOf(char character) {
 
 }  // namespace
 
-PcGuest::PcGuest(const std::string& more) {
+PcGuest::PcGuest(const std::string& more, const std::string& firmware) {
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends) != 0) abort();
   control_ = UniqueFd(ends[0]);
@@ -76,7 +76,7 @@ PcGuest::PcGuest(const std::string& more) {
   const std::string path = directory_.Path("machine.json");
   std::ofstream(path) << absl::StrCat(
       R"({"version":1,"machine":"pc","memory_bytes":33554432,"vcpus":1,)",
-      R"("firmware":{"path":"/usr/share/seabios/bios.bin"},)",
+      R"("firmware":{"path":")", firmware, R"("},)",
       R"("video_firmware":{"path":"/usr/share/seabios/vgabios-isavga.bin"},)",
       R"("control":{"fd":)", theirs.get(), "}", more, "}");
   vmm_ = std::make_unique<VmmProcess>(std::vector<std::string>{"--spec", path});

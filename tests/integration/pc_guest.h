@@ -18,7 +18,8 @@ namespace hull {
 class PcGuest {
  public:
   // `more` is appended to the specification: `,"diskettes":[…]`.
-  explicit PcGuest(const std::string& more);
+  explicit PcGuest(const std::string& more,
+                   const std::string& firmware = "/usr/share/seabios/bios.bin");
 
   VmmProcess& vmm() { return *vmm_; }
 

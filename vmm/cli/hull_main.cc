@@ -32,7 +32,6 @@ namespace {
 
 constexpr char kHelp[] =
     R"(Runs containers directly on the hypervisor, each in a microVM of its own.
-
 Usage: hull VERB [ARG...]
 
   run      Run a command in a container  ps      List containers

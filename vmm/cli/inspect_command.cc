@@ -19,6 +19,7 @@
 #include "vmm/base/status_macros.h"
 #include "vmm/cli/containers.h"
 #include "vmm/cli/format_template.h"
+#include "vmm/cli/image_commands.h"
 #include "vmm/cli/installation.h"
 #include "vmm/cli/message.h"
 #include "vmm/cli/usage_formatter.h"
@@ -134,6 +135,18 @@ json Describe(const ContainerStore& store, const ContainerInfo& info) {
   };
 }
 
+absl::StatusOr<json> InspectOne(const Installation& installation, ContainerStore* store,
+                                const std::string& name, const std::string& type) {
+  if (type == "image") return InspectImageByName(installation, name);
+  const absl::StatusOr<Named> found = FindContainer(store, name);
+  if (found.ok()) return Describe(*store, found->info);
+  if (type == "all" && absl::IsNotFound(found.status())) {
+    absl::StatusOr<json> image = InspectImageByName(installation, name);
+    if (image.ok()) return image;
+  }
+  return found.status();
+}
+
 absl::StatusOr<std::string> Render(const json& containers, const std::string& format) {
   if (format.empty() || format == "json") return PrettyJson(containers);
   std::string text;
@@ -149,33 +162,30 @@ absl::StatusOr<std::string> Render(const json& containers, const std::string& fo
 int InspectCommand(const std::vector<std::string>& args) {
   std::vector<std::string> names;
   std::string format;
-  std::string type = "container";
-  CLI::App app("Shows all about containers, as JSON.", "inspect");
-  app.formatter(std::make_shared<UsageFormatter>("inspect [-f FORMAT] CONTAINER..."));
+  std::string type = "all";
+  CLI::App app("Shows all about containers and images, as JSON.", "inspect");
+  app.formatter(std::make_shared<UsageFormatter>("inspect [-f FORMAT] CONTAINER|IMAGE..."));
   app.add_option("-f,--format", format, "json, or a template such as {{.State.Status}}");
-  app.add_option("-t,--type", type, "")->group("");
-  app.add_option("CONTAINER", names, "Name, id or the beginning of an id")->required();
+  app.add_option("-t,--type", type, "container, image, or all (default): containers come first")
+      ->check(CLI::IsMember({"all", "container", "image"}));
+  app.add_option("NAME", names, "Name, id or the beginning of an id")->required();
   Installation installation;
   if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
     return *status;
   }
-  if (type != "container" && type != "all") {
-    PrintError("--type: only containers are inspected");
-    return 125;
-  }
   const absl::StatusOr<std::unique_ptr<ContainerStore>> store = OpenContainers(installation);
   if (!store.ok()) return ReportFailure(store.status());
-  json containers = json::array();
+  json objects = json::array();
   int overall = 0;
   for (const std::string& name : names) {
-    const absl::StatusOr<Named> found = FindContainer(store->get(), name);
+    absl::StatusOr<json> found = InspectOne(installation, store->get(), name, type);
     if (found.ok()) {
-      containers.push_back(Describe(**store, found->info));
+      objects.push_back(*std::move(found));
     } else {
       overall = ReportFailure(found.status());
     }
   }
-  const absl::StatusOr<std::string> text = Render(containers, format);
+  const absl::StatusOr<std::string> text = Render(objects, format);
   if (!text.ok()) return ReportFailure(text.status());
   const int printed = PrintOutput(*text);
   return overall != 0 ? overall : printed;

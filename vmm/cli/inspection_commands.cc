@@ -18,6 +18,7 @@
 #include "vmm/base/status_macros.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/cli/containers.h"
+#include "vmm/cli/format_template.h"
 #include "vmm/cli/installation.h"
 #include "vmm/cli/message.h"
 #include "vmm/cli/usage_formatter.h"
@@ -41,24 +42,6 @@ using Row = std::vector<std::string>;
 constexpr absl::Duration kPatience = absl::Seconds(60);
 // Between two rounds of `hull stats`, as podman has it.
 constexpr absl::Duration kInterval = absl::Seconds(5);
-
-// Columns as wide as their widest cell, two spaces between; the last is as wide as it is.
-std::string FormatTable(const std::vector<Row>& rows) {
-  std::vector<size_t> widths;
-  for (const Row& row : rows) {
-    widths.resize(std::max(widths.size(), row.size()));
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  }
-  std::string text;
-  for (const Row& row : rows) {
-    for (size_t i = 0; i < row.size(); ++i) {
-      text += row[i];
-      if (i + 1 < row.size()) text.append(widths[i] - row[i].size() + 2, ' ');
-    }
-    text += '\n';
-  }
-  return text;
-}
 
 // ---- top ----
 
@@ -97,7 +80,7 @@ absl::StatusOr<std::string> Top(const Installation& installation, const std::str
                         container::AskForProcesses(socket.get(), kPatience));
   std::vector<Row> rows = {{"USER", "PID", "PPID", "%CPU", "ELAPSED", "TTY", "TIME", "COMMAND"}};
   for (const ListedProcess& process : processes) rows.push_back(ProcessRow(process));
-  return FormatTable(rows);
+  return RenderTable(rows);
 }
 
 // ---- stats ----
@@ -160,7 +143,7 @@ std::string StatsTable(const std::vector<Sample>& samples) {
                       HumanBytes(sample.guest.block_written_bytes)),
          absl::StrCat(sample.guest.processes)});
   }
-  return FormatTable(rows);
+  return RenderTable(rows);
 }
 
 std::string StatsJson(const std::vector<Sample>& samples) {
