@@ -70,7 +70,8 @@ absl::Status RestrictFiles(const MonitorSandbox& sandbox) {
     HULL_RETURN_IF_ERROR(AddRule(ruleset.get(), path, kOwnRights));
   }
   for (const std::string& path : sandbox.parents) {
-    HULL_RETURN_IF_ERROR(AddRule(ruleset.get(), path, LANDLOCK_ACCESS_FS_REMOVE_DIR));
+    HULL_RETURN_IF_ERROR(
+        AddRule(ruleset.get(), path, LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_REMOVE_DIR));
   }
   for (const std::string& path : sandbox.links) {
     HULL_RETURN_IF_ERROR(AddRule(ruleset.get(), path, LANDLOCK_ACCESS_FS_REMOVE_FILE));

@@ -13,9 +13,10 @@ namespace hull::sandbox {
 
 // Paths of directories. One that is not there is passed over.
 struct MonitorSandbox {
-  std::vector<std::string> own = {};      // everything in them may be read, made, written, removed
-  std::vector<std::string> parents = {};  // directories in them may be removed, if empty
-  std::vector<std::string> links = {};    // files in them may be removed
+  std::vector<std::string> own = {};  // everything in them may be read, made, written, removed
+  std::vector<std::string> parents =
+      {};  // directories in them may be made, renamed, removed if empty
+  std::vector<std::string> links = {};  // files in them may be removed
 };
 
 // Takes the calling process, which has one thread, into the sandbox for ever. In this order, each
