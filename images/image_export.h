@@ -36,7 +36,7 @@ struct ExportedImage {
 struct ExportOptions {
   ExportFormat format = ExportFormat::kDockerArchive;
   // The program hull-unpack.
-  std::string unpack_program;
+  UnpackProgram unpack_program;
   // The export is given up when this becomes readable. -1: never.
   int cancel_fd = -1;
 };

@@ -15,6 +15,7 @@
 #include "images/digest.h"
 #include "images/image_config.h"
 #include "images/reference.h"
+#include "images/unpack_program.h"
 #include "vmm/base/unique_fd.h"
 
 namespace hull::images {
@@ -72,7 +73,7 @@ struct LoadProgress {
 
 struct LoadOptions {
   // The program hull-unpack.
-  std::string unpack_program;
+  UnpackProgram unpack_program;
   // Names the image instead of the layout's own annotations. The layout must hold one image.
   std::string name;
   // The load is given up, and leaves nothing, when this becomes readable. -1: never.

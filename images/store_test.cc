@@ -32,7 +32,7 @@
 
 namespace hull::images {
 
-std::string unpack_program;
+UnpackProgram unpack_program;
 
 namespace {
 
@@ -375,8 +375,8 @@ bool EnterMountNamespace() {
     return WriteFull(UniqueFd::Open(path, O_WRONLY).value().get(), text).ok();
   };
   return write("/proc/self/setgroups", "deny") &&
-         write("/proc/self/uid_map", absl::StrCat("0 ", uid, " 1")) &&
-         write("/proc/self/gid_map", absl::StrCat("0 ", gid, " 1"));
+         write("/proc/self/uid_map", absl::StrCat(uid, " ", uid, " 1")) &&
+         write("/proc/self/gid_map", absl::StrCat(gid, " ", gid, " 1"));
 }
 
 TEST_F(StoreTest, AFullDiskInTheMiddleOfALoadLeavesNothing) {
@@ -587,7 +587,7 @@ TEST_F(StoreTest, SavingWhatCannotBeSaved) {
     two.push_back({.files = store().OpenFiles(image.manifest).value(), .names = {}});
   }
   EXPECT_TRUE(absl::IsInvalidArgument(ExportImages(
-      store(), two, {.format = ExportFormat::kDirTransport, .unpack_program = ""}, -1)));
+      store(), two, {.format = ExportFormat::kDirTransport, .unpack_program = {}}, -1)));
   EventFd cancel = EventFd::Create().value();
   cancel.Signal();
   const UniqueFd null = UniqueFd::Open("/dev/null", O_WRONLY).value();
@@ -707,9 +707,9 @@ TEST_F(StoreTest, ALoadKilledAtAnyMomentLeavesNothingHalfWritten) {
 
 TEST_F(StoreTest, AMissingOrBrokenHelperIsReported) {
   LoadOptions options = Options();
-  options.unpack_program = directory_ + "/nothing";
+  options.unpack_program.path = directory_ + "/nothing";
   EXPECT_THAT(Load(OneImage("a"), options).status().ToString(), HasSubstr("/nothing"));
-  options.unpack_program = "/bin/true";
+  options.unpack_program.path = "/bin/true";
   EXPECT_THAT(Load(OneImage("a"), options).status().ToString(), HasSubstr("no result"));
   EXPECT_THAT(Files(), IsEmpty());
 }
@@ -731,6 +731,8 @@ TEST_F(StoreTest, DamagedRecordsAreNamed) {
 int main(int argc, char** argv) {
   ::testing::InitGoogleMock(&argc, argv);
   if (argc != 2) return 2;
-  hull::images::unpack_program = std::filesystem::absolute(argv[1]);
+  hull::images::unpack_program = {
+      .path = std::filesystem::absolute(argv[1]),
+      .user_claims = ::testing::TempDir() + "/not/yet/there/users.lock"};
   return RUN_ALL_TESTS();
 }

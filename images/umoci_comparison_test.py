@@ -110,7 +110,8 @@ def convert(unpack, layout, directory):
 
     def call(*arguments):
         redirections = " ".join(f"{there}<&{here}" for there, here in fds.items())
-        command = ["bash", "-c", f'exec "$@" {redirections}', "bash", unpack, *arguments]
+        command = ["bash", "-c", f'exec "$@" {redirections}', "bash", unpack,
+                   f"--user_claims={directory}/users.lock", *arguments]
         lines = run(*command, pass_fds=list(fds.values())).splitlines()
         return json.loads(lines[-1])["result"]
 

@@ -72,7 +72,11 @@ absl::StatusOr<pid_t> Spawn(const UnpackCommand& command, int output) {
   posix_spawnattr_setsigdefault(&settings.attributes, &defaults);
   posix_spawnattr_setflags(&settings.attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 
-  std::vector<char*> argv = {const_cast<char*>(command.program.c_str())};
+  const std::string users = absl::StrCat("--users=", command.program.users);
+  const std::string user_claims = absl::StrCat("--user_claims=", command.program.user_claims);
+  std::vector<char*> argv = {const_cast<char*>(command.program.path.c_str()),
+                             const_cast<char*>(users.c_str()),
+                             const_cast<char*>(user_claims.c_str())};
   for (const std::string& argument : command.arguments) {
     argv.push_back(const_cast<char*>(argument.c_str()));
   }
@@ -80,22 +84,26 @@ absl::StatusOr<pid_t> Spawn(const UnpackCommand& command, int output) {
   // The program reads no environment but libarchive's and the locale's, which must be "C".
   char* const environment[] = {nullptr};
   pid_t pid = -1;
-  const int error = posix_spawn(&pid, command.program.c_str(), &settings.actions,
+  const int error = posix_spawn(&pid, command.program.path.c_str(), &settings.actions,
                                 &settings.attributes, argv.data(), environment);
-  if (error != 0) return PosixError(error, absl::StrCat("run \"", command.program, "\""));
+  if (error != 0) return PosixError(error, absl::StrCat("run \"", command.program.path, "\""));
   return pid;
 }
 
-// A child process that is killed unless it was waited for.
+// The program, which is killed unless it was waited for. `output` is the pipe that it writes to.
 class Child {
  public:
-  explicit Child(pid_t pid) : pid_(pid) {}
+  Child(pid_t pid, int output) : pid_(pid), output_(output) {}
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
   ~Child() {
     if (pid_ > 0) {
       kill(pid_, SIGKILL);
       Wait();
+      // The process that does its work dies of its end, a moment later; then nobody writes.
+      char rest[4096];
+      while (read(output_, rest, sizeof(rest)) > 0) {
+      }
     }
   }
   // The wait status.
@@ -109,6 +117,7 @@ class Child {
 
  private:
   pid_t pid_;
+  const int output_;
 };
 
 absl::Status ReadError(const nlohmann::json& error) {
@@ -130,7 +139,7 @@ absl::StatusOr<nlohmann::json> RunUnpack(const UnpackCommand& command) {
   const UniqueFd input(ends[0]);
   UniqueFd output(ends[1]);
   HULL_ASSIGN_OR_RETURN(const pid_t pid, Spawn(command, output.get()));
-  Child child(pid);
+  Child child(pid, input.get());
   output.Reset();
 
   // The longest line is the list of a layout's images, whose names come from an index of at most
@@ -181,7 +190,10 @@ absl::StatusOr<nlohmann::json> RunUnpack(const UnpackCommand& command) {
       return absl::CancelledError("interrupted");
     }
     return absl::InternalError(
-        absl::StrCat("hull-unpack was killed by signal ", signal, " (", strsignal(signal), ")"));
+        absl::StrCat("hull-unpack was killed by signal ", signal, " (", strsignal(signal), ")",
+                     signal == SIGKILL ? ": the host has no memory left, or the image took more "
+                                         "than six hours of processor time"
+                                       : ""));
   }
   if (status != 0 || !result.has_value() || !result->is_object()) {
     return absl::InternalError(

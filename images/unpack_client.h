@@ -9,12 +9,13 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "images/unpack_program.h"
 #include "nlohmann/json.hpp"
 
 namespace hull::images {
 
 struct UnpackCommand {
-  std::string program;
+  UnpackProgram program;
   std::vector<std::string> arguments;
   // (descriptor here, number there). The program gets these, /dev/null as standard input, a pipe
   // as standard output, our standard error, and nothing else.

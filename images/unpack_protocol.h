@@ -1,9 +1,10 @@
 // How the store and the program hull-unpack talk.
 //
 // The program is started once per step, with one verb and nothing but the descriptors listed here;
-// it opens no file of its own but the parts of a layout directory. It writes one JSON object a line
-// to standard output, in this order: any number of {"progress": {"bytes": N, "total": N}} (with
-// "layer" and "layers" for convert), then either {"result": {...}} or {"error": {"code": N,
+// it opens no file of its own but the parts of a layout directory and, run by root, that of
+// --user_claims, where it takes a user id out of --users for its work. It writes one JSON object a
+// line to standard output, in this order: any number of {"progress": {"bytes": N, "total": N}}
+// (with "layer" and "layers" for convert), then either {"result": {...}} or {"error": {"code": N,
 // "message": S}} with the numbers of absl::StatusCode.
 //
 //   spool    kInputFd, kOutputFd: copies the input, decompressed, to the output. {"result": {}}

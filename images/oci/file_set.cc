@@ -1,6 +1,5 @@
 #include "images/oci/file_set.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -17,6 +16,7 @@
 #include "absl/strings/strip.h"
 #include "images/bounded_json.h"
 #include "images/oci/archive.h"
+#include "images/oci/file_broker.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
 
@@ -38,23 +38,20 @@ absl::Status NotRegular(const std::string& path) {
 
 class DirectoryFileSet : public FileSet {
  public:
-  explicit DirectoryFileSet(UniqueFd directory) : directory_(std::move(directory)) {}
+  explicit DirectoryFileSet(Opener open) : open_(std::move(open)) {}
 
   absl::StatusOr<File> OpenFile(const std::string& path) override {
-    // O_NONBLOCK: a FIFO in place of a blob must not hang the load.
-    absl::StatusOr<UniqueFd> fd =
-        UniqueFd::OpenAt(directory_.get(), path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    absl::StatusOr<UniqueFd> fd = open_(path);
     if (absl::IsNotFound(fd.status())) return Missing(path);
     if (!fd.ok()) return fd.status();
     struct stat info;
     if (fstat(fd->get(), &info) != 0) return PosixError(absl::StrCat("stat \"", path, "\""));
-    if (!S_ISREG(info.st_mode)) return NotRegular(path);
     return File{.content = std::make_unique<FileSource>(*std::move(fd)),
                 .size = static_cast<uint64_t>(info.st_size)};
   }
 
  private:
-  UniqueFd directory_;
+  const Opener open_;
 };
 
 // One entry of a tar file. Owns its own reader, so that several can be open at once.
@@ -144,11 +141,17 @@ absl::StatusOr<std::unique_ptr<FileSet>> FileSet::Open(UniqueFd fd) {
   if (fstat(fd.get(), &info) != 0) return PosixError("stat the image layout");
   std::unique_ptr<FileSet> files;
   if (S_ISDIR(info.st_mode)) {
-    files = std::make_unique<DirectoryFileSet>(std::move(fd));
+    files =
+        OpenThrough([directory = std::make_shared<UniqueFd>(std::move(fd))](
+                        const std::string& path) { return OpenBeneath(directory->get(), path); });
   } else {
     files = std::make_unique<TarFileSet>(std::move(fd));
   }
   return files;
+}
+
+std::unique_ptr<FileSet> FileSet::OpenThrough(Opener open) {
+  return std::make_unique<DirectoryFileSet>(std::move(open));
 }
 
 absl::StatusOr<std::string> FileSet::ReadSmallFile(const std::string& path) {

@@ -4,6 +4,7 @@
 #define IMAGES_OCI_FILE_SET_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -23,6 +24,9 @@ class FileSet {
 
   // `fd` is a directory, or an uncompressed tar file that can be read at any position.
   static absl::StatusOr<std::unique_ptr<FileSet>> Open(UniqueFd fd);
+  // A directory whose files `open` opens for reading, by their paths in it (file_broker.h).
+  using Opener = std::function<absl::StatusOr<UniqueFd>(const std::string& path)>;
+  static std::unique_ptr<FileSet> OpenThrough(Opener open);
   virtual ~FileSet() = default;
 
   // `path` is relative and has no "." or ".." components. kNotFound if it is missing,

@@ -93,6 +93,10 @@ absl::Status FindInDescriptor(Layout& layout, const Descriptor& descriptor, int 
 
 absl::StatusOr<std::unique_ptr<Layout>> Layout::Open(UniqueFd fd) {
   HULL_ASSIGN_OR_RETURN(std::unique_ptr<FileSet> files, FileSet::Open(std::move(fd)));
+  return Open(std::move(files));
+}
+
+absl::StatusOr<std::unique_ptr<Layout>> Layout::Open(std::unique_ptr<FileSet> files) {
   std::unique_ptr<Layout> layout(new Layout(std::move(files)));
   HULL_RETURN_IF_ERROR(layout->FindForm());
   return layout;

@@ -31,6 +31,7 @@ class Layout {
   // or kInvalidArgument if there are no images in one of the three forms in it. Of a docker-archive
   // every configuration is read, and every layer that is compressed, as it says no digest of those.
   static absl::StatusOr<std::unique_ptr<Layout>> Open(UniqueFd fd);
+  static absl::StatusOr<std::unique_ptr<Layout>> Open(std::unique_ptr<FileSet> files);
 
   absl::StatusOr<Index> ReadIndex();
   // A whole blob of JSON size, verified. kNotFound, kDataLoss.

@@ -127,11 +127,10 @@ absl::Status Save(const Installation& installation, const std::vector<std::strin
   const images::Store store(installation.ImageStore());
   HULL_ASSIGN_OR_RETURN(const std::vector<images::ExportedImage> opened, OpenImages(store, names));
   HULL_ASSIGN_OR_RETURN(SavedOutput output, SavedOutput::Create(path, images::IsDirectory(format)));
-  HULL_RETURN_IF_ERROR(images::ExportImages(store, opened,
-                                            {.format = format,
-                                             .unpack_program = installation.Program("hull-unpack"),
-                                             .cancel_fd = cancel_fd},
-                                            output.fd()));
+  HULL_RETURN_IF_ERROR(images::ExportImages(
+      store, opened,
+      {.format = format, .unpack_program = installation.UnpackProgram(), .cancel_fd = cancel_fd},
+      output.fd()));
   return output.Keep();
 }
 
@@ -175,7 +174,7 @@ int LoadCommand(const std::vector<std::string>& args) {
   const absl::StatusOr<std::vector<images::LoadedImage>> loaded =
       images::Store(installation->ImageStore())
           .Load(from_stdin ? "/dev/stdin" : path,
-                {.unpack_program = installation->Program("hull-unpack"),
+                {.unpack_program = installation->UnpackProgram(),
                  .name = name,
                  .cancel_fd = interrupted->fd(),
                  .progress = [&progress, quiet](const images::LoadProgress& state) {

@@ -126,6 +126,7 @@ int InfoCommand(const std::vector<std::string>& args) {
   const std::string& run = info.installation.run;
   info.findings = sandbox::CheckHost(
       {.features = sandbox::QueryKernelFeatures(),
+       .runs_as_root = geteuid() == 0,
        .guarded_directories = {root, run},
        .private_directories = {info.installation.ImageStore(), absl::StrCat(root, "/containers"),
                                absl::StrCat(root, "/emulated-host")}});

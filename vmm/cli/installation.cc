@@ -57,4 +57,10 @@ std::string Installation::Program(absl::string_view name) const {
 
 std::string Installation::ImageStore() const { return absl::StrCat(root, "/images"); }
 
+images::UnpackProgram Installation::UnpackProgram() const {
+  return {.path = Program("hull-unpack"),
+          .users = users,
+          .user_claims = absl::StrCat(run, "/users.lock")};
+}
+
 }  // namespace hull::cli

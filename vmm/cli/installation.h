@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "images/unpack_program.h"
 
 namespace hull::cli {
 
@@ -18,12 +19,13 @@ struct Installation {
   std::string libexec;     // $HULL_LIBEXEC, default beside this program: hull-vmm, hull-unpack
   std::string share;       // $HULL_SHARE, default <libexec>/../share: kernel, initramfs, images
 
-  std::string users;  // $HULL_UIDS: user ids of jailed VMMs, FIRST:COUNT; empty: the default
+  std::string users;  // $HULL_UIDS: user ids of jailed processes, FIRST:COUNT; empty: the default
 
   static absl::StatusOr<Installation> FromEnvironment();
 
   std::string Program(absl::string_view name) const;
   std::string ImageStore() const;
+  images::UnpackProgram UnpackProgram() const;
 };
 
 }  // namespace hull::cli

@@ -92,10 +92,12 @@ absl::StatusOr<container::Outcome> AttachToStarted(StartedMonitor monitor,
   const absl::StatusOr<std::optional<container::Outcome>> outcome =
       container::AttachAndWait(std::move(monitor.socket), options);
   if (outcome.ok() && !outcome->has_value()) return LostMonitor(monitor.pid, config, store);
-  // The monitor of a container that the user has left goes on. Others end by themselves, the moment
-  // after they told the outcome or lost this client.
-  if (!outcome.ok() || !(*outcome)->detached) AwaitProcess(monitor.pid);
-  if (!outcome.ok()) return outcome.status();
+  // The monitor of a container that the user has left goes on, and others for a moment, until the
+  // kernel has dissolved the VM. One that lost this client ends by itself.
+  if (!outcome.ok()) {
+    AwaitProcess(monitor.pid);
+    return outcome.status();
+  }
   return **outcome;
 }
 

@@ -165,7 +165,7 @@ std::optional<int> Prepare(const std::string& verb, const std::vector<std::strin
   const images::Store store(request->installation.ImageStore());
   absl::StatusOr<images::ResolvedImage> image = store.ResolveOrLoadBuiltin(
       request->flags.image, request->installation.share,
-      {.unpack_program = request->installation.Program("hull-unpack"),
+      {.unpack_program = request->installation.UnpackProgram(),
        .name = {},
        .cancel_fd = request->interruption->fd(),
        .progress = [&progress](const images::LoadProgress& state) { progress.Show(state); }});

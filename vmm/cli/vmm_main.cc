@@ -219,7 +219,7 @@ absl::Status ConfineProcess(const sandbox::JailOptions& options) {
   setenv("TZ", "UTC0", 1);
   tzset();
   HULL_RETURN_IF_ERROR(sandbox::EnterJail(options));
-  HULL_RETURN_IF_ERROR(sandbox::InstallViolationHandler());
+  HULL_RETURN_IF_ERROR(sandbox::InstallViolationHandler("hull-vmm"));
   HULL_RETURN_IF_ERROR(sandbox::EnterFilter(sandbox::ThreadKind::kSetup));
   constexpr int kFiltered = 2;  // SECCOMP_MODE_FILTER
   if (prctl(PR_GET_SECCOMP) != kFiltered) {

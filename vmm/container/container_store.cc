@@ -101,9 +101,15 @@ absl::StatusOr<std::vector<std::string>> ListDirectory(int dir_fd, const std::st
 // links are not followed.
 absl::Status RemoveTree(const std::string& path) {
   if (unlink(path.c_str()) == 0 || errno == ENOENT) return absl::OkStatus();
-  if (errno != EISDIR) return PosixError(absl::StrCat("remove \"", path, "\""));
-  HULL_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListDirectory(AT_FDCWD, path));
-  for (const std::string& name : names) {
+  const int error = errno;
+  // A monitor in its sandbox may not remove a file here, and a directory is taken for none yet.
+  const absl::StatusOr<std::vector<std::string>> names =
+      error == EISDIR || error == EACCES ? ListDirectory(AT_FDCWD, path)
+                                         : PosixError(error, absl::StrCat("remove \"", path, "\""));
+  if (!names.ok() && error == EACCES)
+    return PosixError(error, absl::StrCat("remove \"", path, "\""));
+  if (!names.ok()) return names.status();
+  for (const std::string& name : *names) {
     HULL_RETURN_IF_ERROR(RemoveTree(absl::StrCat(path, "/", name)));
   }
   if (rmdir(path.c_str()) == 0 || errno == ENOENT) return absl::OkStatus();

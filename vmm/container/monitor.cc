@@ -113,6 +113,8 @@ class Monitor : public AttachedClients::Handler,
       vmm_.Wait();
     }
     Conclude();
+    // After the client has its answer, which need not wait for the kernel.
+    vmm_.ClearAway();
   }
 
   // ---- Clients ----
@@ -313,7 +315,16 @@ class Monitor : public AttachedClients::Handler,
                              .users = options_.users,
                              .users_lock = absl::StrCat(options_.paths.run, "/users.lock"),
                              .run_directory = store_->RunDirectory(config_.id),
+                             .is_alive =
+                                 [this](absl::string_view id) {
+                                   return access(store_->RunDirectory(id).c_str(), F_OK) == 0;
+                                 },
                              .connector = connector.get()}));
+    HULL_RETURN_IF_ERROR(options_.confine(
+        {.own = {store_->RunDirectory(config_.id), store_->StateDirectory(config_.id)},
+         .parents = {options_.paths.run, absl::StrCat(options_.paths.root, "/containers"),
+                     vmm_.cgroup_parent()},
+         .links = {absl::StrCat(options_.paths.root, "/names")}}));
     SetDeadline(deadlines_.boot, absl::StrCat("the guest's agent did not answer within ",
                                               absl::FormatDuration(deadlines_.boot),
                                               " (hull run --console shows what the guest does)"));

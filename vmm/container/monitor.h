@@ -4,6 +4,7 @@
 #ifndef VMM_CONTAINER_MONITOR_H_
 #define VMM_CONTAINER_MONITOR_H_
 
+#include <functional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -11,6 +12,7 @@
 #include "vmm/base/unique_fd.h"
 #include "vmm/container/container_store.h"
 #include "vmm/container/vmm_process.h"
+#include "vmm/sandbox/monitor_sandbox.h"
 #include "vmm/sandbox/user_range.h"
 
 namespace hull::container {
@@ -36,6 +38,9 @@ struct MonitorOptions {
   UniqueFd lock;
   // The client that starts the container (attach_protocol.h).
   UniqueFd client;
+  // Into the sandbox that the monitor is in while its VMM runs. Tests under the sanitizers, whose
+  // runtime needs more, have another.
+  std::function<absl::Status(const sandbox::MonitorSandbox&)> confine = sandbox::ConfineMonitor;
   ClientMode client_mode = ClientMode::kOwner;
 };
 

@@ -96,6 +96,9 @@ class MonitorTest : public testing::Test {
       options.lock = std::move(lock);
       options.client = std::move(monitor_end);
       options.client_mode = mode;
+#ifdef __SANITIZE_ADDRESS__
+      options.confine = [](const sandbox::MonitorSandbox&) { return absl::OkStatus(); };
+#endif
       _exit(RunMonitor(std::move(options), deadlines_).ok() ? 0 : 1);
     }
   }

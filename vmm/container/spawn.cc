@@ -160,6 +160,10 @@ absl::StatusOr<pid_t> Spawn(const SpawnOptions& options) {
   clone_args arguments = {};
   arguments.flags = CLONE_VM | CLONE_VFORK | (birth.has_value() ? birth->clone_flags() : 0);
   arguments.exit_signal = SIGCHLD;
+  if (options.cgroup >= 0) {
+    arguments.flags |= CLONE_INTO_CGROUP;
+    arguments.cgroup = static_cast<unsigned>(options.cgroup);
+  }
   const int dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
   const long result = HullCloneAndWait(
       &arguments, sizeof(arguments),

@@ -23,6 +23,8 @@ struct SpawnOptions {
   bool new_session = false;
   // The signal that the child gets when this process ends, however that happens; 0: none.
   int parent_death_signal = 0;
+  // The directory of the control group (version 2) that the child is born into; -1: its parent's.
+  int cgroup = -1;
   // The child is born on its way into the jail: as the first process of a PID namespace of its own,
   // which then does LeaveHost (sandbox/namespaces.h). Nothing of the program runs outside.
   bool leave_host = false;

@@ -116,7 +116,7 @@ absl::Status VmmProcess::Start(const Config& config, const VmmOptions& options) 
   spawn.leave_host = true;
   // Neither outlives the other: the VMM is killed with its monitor, and the monitor waits for it.
   spawn.parent_death_signal = SIGKILL;
-  HULL_ASSIGN_OR_RETURN(pid_, Spawn(spawn));
+  HULL_ASSIGN_OR_RETURN(pid_, SpawnInCgroup(config, options, std::move(spawn)));
   process_.Reset(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)));
   if (!process_.valid()) return PosixError("watch the VMM's process");
   HULL_ASSIGN_OR_RETURN(
@@ -124,17 +124,60 @@ absl::Status VmmProcess::Start(const Config& config, const VmmOptions& options) 
   return absl::OkStatus();
 }
 
+absl::StatusOr<pid_t> VmmProcess::SpawnInCgroup(const Config& config, const VmmOptions& options,
+                                                SpawnOptions spawn) {
+  const sandbox::CgroupLimits limits = sandbox::LimitsOfMachine(config.memory_bytes, config.cpus);
+  bool again = false;
+  while (true) {
+    HULL_ASSIGN_OR_RETURN(cgroup_, sandbox::Cgroup::Create(sandbox::ThisCgroupHost(), config.id,
+                                                           limits, options.is_alive));
+    spawn.cgroup = cgroup_.has_value() ? cgroup_->directory() : -1;
+    absl::StatusOr<pid_t> pid = Spawn(spawn);
+    if (pid.ok() || !cgroup_.has_value()) return pid;
+    // Somebody else's Hull may have taken the empty group for one that was left behind; not twice.
+    const bool lost = cgroup_->removed();
+    cgroup_->Remove().IgnoreError();  // the first error is the one to tell
+    cgroup_.reset();
+    if (!lost || again) return pid;
+    again = true;
+  }
+}
+
 void VmmProcess::Kill() {
   if (pid_ <= 0 || ended_ || killed_) return;
   killed_ = true;
-  // Not reaped yet, so the number is still this process's.
-  kill(pid_, SIGKILL);
+  SendKill();
+}
+
+void VmmProcess::SendKill() {
+  // By its descriptor, the only way that the monitor's sandbox leaves it. Without one it was not
+  // entered, and as the process is not reaped yet, the number is still its own.
+  if (process_.valid()) {
+    syscall(SYS_pidfd_send_signal, process_.get(), SIGKILL, nullptr, 0);
+  } else {
+    kill(pid_, SIGKILL);
+  }
 }
 
 void VmmProcess::Wait() {
-  if (pid_ <= 0 || ended_) return;
+  if (!ended_) Reap();
+}
+
+void VmmProcess::Reap() {
+  if (pid_ <= 0 || reaped_) return;
   while (waitpid(pid_, &status_, 0) < 0 && errno == EINTR) {
   }
+  reaped_ = true;
+}
+
+void VmmProcess::ClearAway() {
+  if (!cgroup_.has_value()) return;
+  // One that has said that it is over may be any program by now, and is not to go on.
+  if (pid_ > 0 && !reaped_) SendKill();
+  Reap();
+  // One that cannot be removed is found by a later start.
+  cgroup_->Remove().IgnoreError();
+  cgroup_.reset();
 }
 
 absl::Status VmmProcess::PauseConsole(bool paused) {

@@ -6,14 +6,19 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/container/config.h"
+#include "vmm/container/spawn.h"
 #include "vmm/event/event_loop.h"
+#include "vmm/sandbox/cgroup.h"
 #include "vmm/sandbox/user_range.h"
 
 namespace hull::container {
@@ -31,7 +36,9 @@ struct VmmOptions {
   sandbox::UserRange users = sandbox::kDefaultUserRange;
   std::string users_lock;     // path of the file that says which of them are in use
   std::string run_directory;  // the container's: machine.json is written there
-  int connector = -1;         // where connections for the guest come from (vmm/sandbox/broker.h)
+  // Whether a container of this id is alive: what is left of others is cleared away.
+  std::function<bool(absl::string_view id)> is_alive;
+  int connector = -1;  // where connections for the guest come from (vmm/sandbox/broker.h)
 };
 
 // Belongs to the loop's thread, as its handler does.
@@ -68,10 +75,19 @@ class VmmProcess {
   void Kill();
   // Blocks until the process is gone: for a monitor whose loop does not run any more.
   void Wait();
+  // For a machine that is over: nothing is left of it afterwards, its control group included. Waits
+  // for the kernel to dissolve the VM if there is such a group, which is busy until then.
+  void ClearAway();
+  // The directory in which that is to remove one; empty: none.
+  std::string cgroup_parent() const { return cgroup_.has_value() ? cgroup_->parent() : ""; }
   // Pieces of the console come only while it is not paused.
   absl::Status PauseConsole(bool paused);
 
  private:
+  absl::StatusOr<pid_t> SpawnInCgroup(const Config& config, const VmmOptions& options,
+                                      SpawnOptions spawn);
+  void SendKill();
+  void Reap();
   void OnProcessEnd();
   void ReadReport();
   void ReadConsole();
@@ -83,7 +99,9 @@ class VmmProcess {
   // For whatever is being passed on at the moment; not cleared at the start.
   const std::unique_ptr<char[]> buffer_;
   sandbox::ClaimedUser user_;
+  std::optional<sandbox::Cgroup> cgroup_;
   pid_t pid_ = 0;
+  bool reaped_ = false;
   UniqueFd process_;  // pidfd
   EventLoop::Id process_watch_ = 0;
   bool ended_ = false;

@@ -82,6 +82,7 @@ const std::map<std::string, uint64_t>& Constants() {
       HULL_CONSTANT(MADV_NOHUGEPAGE),
       HULL_CONSTANT(MSG_DONTWAIT),
       HULL_CONSTANT(AT_EMPTY_PATH),
+      HULL_CONSTANT(AF_UNIX),
       HULL_CONSTANT(F_GETFL),
       HULL_CONSTANT(F_SETFL),
       HULL_CONSTANT(F_GETFD),
@@ -96,6 +97,7 @@ const std::map<std::string, uint64_t>& Constants() {
       {"CLONE_THREAD_FLAGS", CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
                                  CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID |
                                  CLONE_CHILD_CLEARTID},
+      HULL_CONSTANT(ENOENT),
       HULL_CONSTANT(ENOMEM),
       HULL_CONSTANT(ENOSYS),
 #undef HULL_CONSTANT

@@ -17,6 +17,10 @@ extern const sock_filter kEventLoopFilter[];
 extern const size_t kEventLoopFilterSize;
 extern const sock_filter kBlockWorkerFilter[];
 extern const size_t kBlockWorkerFilterSize;
+extern const sock_filter kUnpackFilter[];
+extern const size_t kUnpackFilterSize;
+extern const sock_filter kMonitorFilter[];
+extern const size_t kMonitorFilterSize;
 
 // x86-64's system calls by number; empty where there is none.
 extern const char* const kSystemCallNames[];

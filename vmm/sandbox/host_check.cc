@@ -19,6 +19,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "vmm/base/file_io.h"
+#include "vmm/sandbox/cgroup.h"
 
 namespace hull::sandbox {
 namespace {
@@ -221,29 +222,28 @@ HostFinding Landlock(const KernelFeatures& features) {
   return finding;
 }
 
-HostFinding Cgroups(const Host& host) {
+// Whether the VMMs of this user's containers get limits of the kernel's (cgroup.h).
+HostFinding Cgroups(const HostCheckOptions& options) {
   HostFinding finding = {.topic = "control groups"};
-  const std::optional<std::string> controllers = host.Read("/sys/fs/cgroup/cgroup.controllers");
-  if (!controllers.has_value()) {
-    finding.verdict = Verdict::kNarrower;
-    finding.found = "version 2 is not mounted at /sys/fs/cgroup";
-    finding.advice = "boot with systemd.unified_cgroup_hierarchy=1, or mount cgroup2 there";
+  const absl::StatusOr<std::string> base =
+      FindCgroupBase({.mount = absl::StrCat(options.root, "/sys/fs/cgroup"),
+                      .own = absl::StrCat(options.root, "/proc/self/cgroup"),
+                      .root = options.runs_as_root});
+  if (base.ok()) {
+    finding.found = "version 2: each VMM has limits of memory, threads and processor time";
     return finding;
   }
-  std::vector<std::string> missing;
-  const std::vector<std::string> present = absl::StrSplit(*controllers, ' ');
-  for (const char* controller : {"cpu", "memory", "pids", "io"}) {
-    if (std::find(present.begin(), present.end(), controller) == present.end()) {
-      missing.emplace_back(controller);
-    }
-  }
-  if (missing.empty()) {
-    finding.found = "version 2";
-  } else {
-    finding.verdict = Verdict::kNarrower;
-    finding.found = absl::StrCat("version 2 without ", absl::StrJoin(missing, ", "));
-    finding.advice = "boot without cgroup_no_v1= or cgroup_disable= options that take them away";
-  }
+  finding.verdict = Verdict::kNarrower;
+  finding.found = absl::StrCat(base.status().message(),
+                               ": VMMs have their own limits alone, and no container "
+                               "less of the processors than it asks for");
+  finding.advice =
+      options.runs_as_root
+          ? "boot with systemd.unified_cgroup_hierarchy=1, without cgroup_disable= options, or "
+            "mount cgroup2 at /sys/fs/cgroup"
+          : "run hull as root, or in a scope of systemd that is delegated to this user "
+            "(systemd-run "
+            "--user --scope -p Delegate=yes)";
   return finding;
 }
 
@@ -283,7 +283,7 @@ std::vector<HostFinding> CheckHost(const HostCheckOptions& options) {
   const Host host(options);
   return {Mitigations(host), Smt(host, options.features),     Ksm(host),
           Swap(host),        StateDirectories(host, options), UserNamespaces(host),
-          Seccomp(host),     Landlock(options.features),      Cgroups(host),
+          Seccomp(host),     Landlock(options.features),      Cgroups(options),
           Nested(host)};
 }
 

@@ -35,6 +35,8 @@ struct HostCheckOptions {
   // looked through it.
   std::string root = "";
   KernelFeatures features;
+  // Whose containers it is about.
+  bool runs_as_root = true;
   // Absolute, looked for in `root`. Directories that others may enter but not write to, and those
   // which are nobody else's business. One that does not exist is not reported.
   std::vector<std::string> guarded_directories;

@@ -143,9 +143,13 @@ TEST_F(HostCheckTest, WhatTheJailNeeds) {
 
 TEST_F(HostCheckTest, ControlGroups) {
   Write("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu hugetlb pids\n");
-  ExpectFault("control groups", Verdict::kNarrower, "without memory, io", "cgroup_");
+  ExpectFault("control groups", Verdict::kNarrower, "without memory:", "cgroup_");
   std::filesystem::remove(Path("/sys/fs/cgroup/cgroup.controllers"));
   ExpectFault("control groups", Verdict::kNarrower, "not mounted", "cgroup2");
+  Write("/sys/fs/cgroup/cgroup.controllers", "cpu memory pids\n");
+  Write("/proc/self/cgroup", "0::/user.slice/session-1.scope\n");
+  options_.runs_as_root = false;
+  ExpectFault("control groups", Verdict::kNarrower, "nothing is delegated", "systemd-run --user");
 }
 
 TEST_F(HostCheckTest, NestedVirtualisation) {

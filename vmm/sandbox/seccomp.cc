@@ -54,10 +54,14 @@ class Line {
 // Known before the filter, as asking the kernel is not on the list.
 thread_local char thread_name[16] = "main";
 
+// Written once, before there is a violation; a handler of signals is given nothing else.
+const char* program_name = "";
+
 void OnViolation(int, siginfo_t* info, void* context) {
   const auto number = static_cast<size_t>(info->si_syscall);
   Line line;
-  line.Add("hull-vmm: thread ");
+  line.Add(program_name);
+  line.Add(": thread ");
   line.Add(thread_name);
   line.Add(" made the system call ");
   const char* const name = number < kSystemCallCount ? kSystemCallNames[number] : "";
@@ -101,6 +105,10 @@ absl::string_view NameOf(ThreadKind kind) {
       return "event_loop";
     case ThreadKind::kBlockWorker:
       return "block_worker";
+    case ThreadKind::kUnpack:
+      return "unpack";
+    case ThreadKind::kMonitor:
+      return "monitor";
   }
   return "";
 }
@@ -115,11 +123,16 @@ std::span<const sock_filter> FilterOf(ThreadKind kind) {
       return {kEventLoopFilter, kEventLoopFilterSize};
     case ThreadKind::kBlockWorker:
       return {kBlockWorkerFilter, kBlockWorkerFilterSize};
+    case ThreadKind::kUnpack:
+      return {kUnpackFilter, kUnpackFilterSize};
+    case ThreadKind::kMonitor:
+      return {kMonitorFilter, kMonitorFilterSize};
   }
   return {};
 }
 
-absl::Status InstallViolationHandler() {
+absl::Status InstallViolationHandler(const char* program) {
+  program_name = program;
   struct sigaction action = {};
   action.sa_sigaction = OnViolation;
   action.sa_flags = SA_SIGINFO;

@@ -21,6 +21,8 @@ enum class ThreadKind {
   kVcpu,         // in addition to kSetup's list, as are the following
   kEventLoop,    // the main thread from then on
   kBlockWorker,  // a disk's thread
+  kUnpack,       // hull-unpack, which has one thread and inherits no list
+  kMonitor,      // a container's monitor, likewise
 };
 
 // For messages: "vcpu".
@@ -34,14 +36,15 @@ inline constexpr int kExitViolation = 70;
 // That of a thread which cannot be confined: hull-vmm's "failure of the host".
 inline constexpr int kExitUnconfined = 65;
 
-// Takes SIGSYS: says on standard error which thread made which call, with its arguments, and ends
-// the process with kExitViolation. Once a process, before the first filter.
+// Takes SIGSYS: says on standard error which thread of `program` (which outlives the process) made
+// which call, with its arguments, and ends the process with kExitViolation. Once a process, before
+// the first filter.
 //
 // The filters answer with SECCOMP_RET_TRAP rather than SECCOMP_RET_KILL_PROCESS for that line's
 // sake. It is as safe: the call is not made either way, rt_sigaction(2) is not on a running
 // thread's list, so the handler stays, and a thread that has SIGSYS blocked is killed by the
 // kernel.
-absl::Status InstallViolationHandler();
+absl::Status InstallViolationHandler(const char* program);
 
 // Holds the calling thread to the list of `kind` for ever. Needs no_new_privs. kFailedPrecondition
 // if the kernel has no seccomp filters.

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,8 +37,11 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr ThreadKind kKinds[] = {ThreadKind::kSetup, ThreadKind::kVcpu, ThreadKind::kEventLoop,
-                                 ThreadKind::kBlockWorker};
+constexpr ThreadKind kVmmKinds[] = {ThreadKind::kSetup, ThreadKind::kVcpu, ThreadKind::kEventLoop,
+                                    ThreadKind::kBlockWorker};
+constexpr ThreadKind kKinds[] = {ThreadKind::kSetup,     ThreadKind::kVcpu,
+                                 ThreadKind::kEventLoop, ThreadKind::kBlockWorker,
+                                 ThreadKind::kUnpack,    ThreadKind::kMonitor};
 
 // Above every number that a kernel gives a call, and x32's calls, which the same architecture
 // offers.
@@ -92,11 +96,12 @@ TEST(FilterTest, TheListsAreShort) {
   EXPECT_LE(Allowed(ThreadKind::kVcpu).size(), 12u);
   EXPECT_LE(Allowed(ThreadKind::kEventLoop).size(), 30u);
   EXPECT_LE(Allowed(ThreadKind::kBlockWorker).size(), 30u);
+  EXPECT_LE(Allowed(ThreadKind::kUnpack).size(), 24u);
 }
 
 TEST(FilterTest, EveryThreadsListIsWithinTheOneItInherits) {
   const std::set<std::string> all = Allowed(ThreadKind::kSetup);
-  for (const ThreadKind kind : kKinds) {
+  for (const ThreadKind kind : kVmmKinds) {
     for (const std::string& name : Allowed(kind)) EXPECT_TRUE(all.contains(name)) << name;
   }
 }
@@ -155,6 +160,13 @@ TEST(FilterTest, ArgumentsDecide) {
       {ThreadKind::kSetup, SYS_fcntl, {3, F_SETOWN, 1}, false},
       {ThreadKind::kSetup, SYS_newfstatat, {3, 0, 0, AT_EMPTY_PATH}, true},
       {ThreadKind::kSetup, SYS_newfstatat, {3, 0, 0, 0}, false},
+      {ThreadKind::kUnpack, SYS_newfstatat, {3, 0, 0, 0}, false},
+      {ThreadKind::kMonitor, SYS_socketpair, {AF_UNIX, SOCK_STREAM}, true},
+      {ThreadKind::kMonitor, SYS_socketpair, {AF_INET, SOCK_STREAM}, false},
+      {ThreadKind::kMonitor, SYS_kill, {2, SIGKILL}, false},
+      {ThreadKind::kMonitor, SYS_mmap, {0, 4096, PROT_READ, MAP_PRIVATE, 3, 0}, false},
+      {ThreadKind::kUnpack, SYS_openat, {3, 0, 0, 0}, false},
+      {ThreadKind::kUnpack, SYS_mmap, {0, 4096, PROT_READ, MAP_PRIVATE, 3, 0}, false},
   };
   for (const auto& c : cases) {
     EXPECT_EQ(Answer(c.kind, c.number, c.arguments) == SECCOMP_RET_ALLOW, c.allowed)
@@ -183,7 +195,7 @@ Ended RunConfined(ThreadKind kind, Body body) {
     dup2(err[1], STDERR_FILENO);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     prctl(PR_SET_NAME, "vcpu7");
-    if (!InstallViolationHandler().ok() || !EnterFilter(kind).ok()) _exit(1);
+    if (!InstallViolationHandler("hull-vmm").ok() || !EnterFilter(kind).ok()) _exit(1);
     body();
     _exit(0);
   }

@@ -1,7 +1,10 @@
 // hull-unpack: reads OCI layouts and layers on behalf of the image store (see unpack_protocol.h).
 //
 // A program of its own, so that everything that parses an image's content is in a process that has
-// nothing but the descriptors it needs.
+// nothing but the descriptors it needs. That process is a child of the one that was started, which
+// reads nothing of an image.
+
+#include "images/unpack_main.h"
 
 #include <fcntl.h>
 #include <gflags/gflags.h>
@@ -9,10 +12,15 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -29,12 +37,17 @@
 #include "images/oci/archive.h"
 #include "images/oci/byte_source.h"
 #include "images/oci/descriptor.h"
+#include "images/oci/file_broker.h"
 #include "images/oci/layout.h"
 #include "images/unpack_protocol.h"
 #include "vmm/base/file_io.h"
+#include "vmm/base/out_of_memory.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
 #include "vmm/base/unique_fd.h"
+#include "vmm/sandbox/namespaces.h"
+#include "vmm/sandbox/seccomp.h"
+#include "vmm/sandbox/user_range.h"
 
 DEFINE_string(manifest, "", "convert: the digest of the image manifest");
 DEFINE_uint64(manifest_size, 0, "convert: its size in bytes");
@@ -47,9 +60,21 @@ DEFINE_uint64(free_expanded_bytes, hull::images::UnpackLimits().free_expanded_by
               "what a layer may expand to whatever its compressed size");
 DEFINE_uint64(max_entries, hull::images::TreeLimits().max_entries,
               "the most entries that the layers of an image may have together");
+DEFINE_string(users, "", "run by root: the user ids of jailed processes, FIRST:COUNT");
+DEFINE_string(user_claims, "", "run by root: the file in which they are claimed");
 
 namespace hull::images {
 namespace {
+
+constexpr char kOutOfMemory[] = "hull-unpack: out of memory: the image is too large to unpack\n";
+
+// What the process that reads an image may use. The files and the tree are bounded more closely by
+// UnpackLimits; these hold where that fails.
+constexpr uint64_t kMaxDescriptors = 64;
+constexpr uint64_t kMaxAddressSpace = uint64_t{4} << 30;
+// For metadata, and the blocks of which files fill only a part.
+constexpr uint64_t kFileSizeBeyondContents = uint64_t{16} << 30;
+constexpr rlim_t kMaxProcessorSeconds = 6 * 3600;
 
 void WriteLine(const nlohmann::json& object) {
   // When nobody reads any more, SIGPIPE ends this program.
@@ -140,8 +165,16 @@ absl::Status Expand() {
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::unique_ptr<Layout>> OpenLayout() {
+  struct stat info;
+  if (fstat(kInputFd, &info) != 0) return PosixError("stat the image layout");
+  if (!S_ISSOCK(info.st_mode)) return Layout::Open(UniqueFd(kInputFd));
+  return Layout::Open(
+      FileSet::OpenThrough([](const std::string& path) { return RequestFile(kInputFd, path); }));
+}
+
 absl::Status Inspect() {
-  HULL_ASSIGN_OR_RETURN(const std::unique_ptr<Layout> layout, Layout::Open(UniqueFd(kInputFd)));
+  HULL_ASSIGN_OR_RETURN(const std::unique_ptr<Layout> layout, OpenLayout());
   HULL_ASSIGN_OR_RETURN(const std::vector<ImageInLayout> images, SelectImages(*layout));
   nlohmann::json list = nlohmann::json::array();
   for (const ImageInLayout& image : images) {
@@ -169,7 +202,7 @@ absl::Status CheckImage(const Manifest& manifest, const ImageConfig& config) {
 
 absl::Status Convert() {
   HULL_ASSIGN_OR_RETURN(const Digest digest, Digest::Parse(FLAGS_manifest));
-  HULL_ASSIGN_OR_RETURN(const std::unique_ptr<Layout> layout, Layout::Open(UniqueFd(kInputFd)));
+  HULL_ASSIGN_OR_RETURN(const std::unique_ptr<Layout> layout, OpenLayout());
   HULL_ASSIGN_OR_RETURN(const std::string manifest_text,
                         layout->ReadBlob(Descriptor{.media_type = {},
                                                     .digest = digest,
@@ -247,9 +280,7 @@ absl::Status SetUp() {
   return absl::OkStatus();
 }
 
-absl::Status Run(int argc, char** argv) {
-  HULL_RETURN_IF_ERROR(SetUp());
-  const absl::string_view verb = argc == 2 ? argv[1] : "";
+absl::Status RunVerb(absl::string_view verb) {
   if (verb == "spool") return Spool();
   if (verb == "inspect") return Inspect();
   if (verb == "convert") return Convert();
@@ -258,17 +289,159 @@ absl::Status Run(int argc, char** argv) {
       "usage: hull-unpack spool|inspect|convert|expand (run by hull)");
 }
 
-}  // namespace
-}  // namespace hull::images
-
-int main(int argc, char** argv) {
-  FLAGS_logtostderr = true;
-  google::InitGoogleLogging(argv[0]);
-  gflags::ParseCommandLineFlags(&argc, &argv, /*remove_flags=*/true);
-  const absl::Status status = hull::images::Run(argc, argv);
+int Report(const absl::Status& status) {
   if (status.ok()) return 0;
-  hull::images::WriteLine(
+  WriteLine(
       {{"error",
         {{"code", static_cast<int>(status.code())}, {"message", std::string(status.message())}}}});
   return 1;
 }
+
+// A user that nothing else runs as, where this process may become another user.
+absl::StatusOr<sandbox::ClaimedUser> ClaimUser() {
+  if (geteuid() != 0) return sandbox::ClaimedUser();
+  sandbox::UserRange range = sandbox::kDefaultUserRange;
+  if (!FLAGS_users.empty()) {
+    HULL_ASSIGN_OR_RETURN(range, sandbox::ParseUserRange(FLAGS_users));
+  }
+  if (FLAGS_user_claims.empty() || FLAGS_user_claims[0] != '/') {
+    return absl::InvalidArgumentError("hull-unpack: --user_claims is no path of a file");
+  }
+  for (size_t end = 1; (end = FLAGS_user_claims.find('/', end)) != std::string::npos; ++end) {
+    const std::string directory = FLAGS_user_claims.substr(0, end);
+    if (mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
+      return PosixError(absl::StrCat("create directory \"", directory, "\""));
+    }
+  }
+  return sandbox::ClaimUser(range, FLAGS_user_claims);
+}
+
+// Takes the place of kInputFd where that is a directory, which a sandboxed process cannot use: a
+// socket on which its files are asked for. Our end of it, and the directory.
+struct OpenedFiles {
+  UniqueFd directory;
+  UniqueFd requests;
+};
+absl::StatusOr<OpenedFiles> ReplaceDirectory() {
+  OpenedFiles files;
+  struct stat info;
+  if (fstat(kInputFd, &info) != 0 || !S_ISDIR(info.st_mode)) return files;
+  files.directory.Reset(fcntl(kInputFd, F_DUPFD_CLOEXEC, kLayersFd + 1));
+  if (!files.directory.valid()) return PosixError("duplicate a descriptor");
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
+    return PosixError("create a socket");
+  }
+  const UniqueFd reader(ends[0]);
+  files.requests.Reset(ends[1]);
+  if (dup2(reader.get(), kInputFd) < 0) return PosixError("duplicate a descriptor");
+  return files;
+}
+
+// What the store gave this program, of which a verb has some.
+std::vector<int> GivenDescriptors() {
+  std::vector<int> given;
+  for (int fd = kInputFd; fd <= kLayersFd; ++fd) {
+    if (fcntl(fd, F_GETFD) >= 0) given.push_back(fd);
+  }
+  return given;
+}
+
+sandbox::JailOptions JailOf(std::vector<int> descriptors, const sandbox::ClaimedUser& user,
+                            int parent) {
+  sandbox::JailOptions options;
+  options.descriptors = std::move(descriptors);
+  if (user.claim.valid()) options.user = user.user;
+  options.parent = parent;
+  options.max_descriptors = kMaxDescriptors;
+  options.max_threads = 1;
+  options.max_address_space = kMaxAddressSpace;
+  options.max_file_size =
+      std::min<uint64_t>(FLAGS_max_expanded_bytes, INT64_MAX) + kFileSizeBeyondContents;
+  return options;
+}
+
+// What libraries do only once, and with calls that are not on the list.
+void PrepareLibraries() {
+  Sha256 hash;
+  hash.Finish();
+}
+
+// In the child: does the work, and ends.
+[[noreturn]] void RunConfined(absl::string_view verb, const sandbox::JailOptions& options,
+                              const Confinement& confine) {
+  absl::Status status;
+  const rlimit processor = {kMaxProcessorSeconds, kMaxProcessorSeconds};
+  if (setrlimit(RLIMIT_CPU, &processor) != 0) status = PosixError("limit the processor time");
+  if (status.ok()) status = confine(options);
+  if (status.ok()) status = RunVerb(verb);
+  _exit(Report(status));
+}
+
+int WaitFor(pid_t child) {
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return status;
+}
+
+// Ends this process as the child ended, or returns the status to exit with.
+int PassOn(int status) {
+  if (!WIFSIGNALED(status)) return WEXITSTATUS(status);
+  signal(WTERMSIG(status), SIG_DFL);
+  raise(WTERMSIG(status));
+  return 1;
+}
+
+absl::StatusOr<int> RunChild(absl::string_view verb, const Confinement& confine) {
+  // Before this process opens anything of its own.
+  std::vector<int> descriptors = GivenDescriptors();
+  // Held until the child has ended.
+  HULL_ASSIGN_OR_RETURN(const sandbox::ClaimedUser user, ClaimUser());
+  HULL_ASSIGN_OR_RETURN(OpenedFiles files, ReplaceDirectory());
+  // What the child is to die with.
+  const UniqueFd self(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
+  if (!self.valid()) return PosixError("watch this process");
+  PrepareLibraries();
+  const sandbox::JailOptions options = JailOf(std::move(descriptors), user, self.get());
+  HULL_ASSIGN_OR_RETURN(const pid_t child, sandbox::ForkIntoNamespace());
+  if (child == 0) RunConfined(verb, options, confine);
+  // The child alone is to have them, so that their ends are seen.
+  close(kInputFd);
+  if (files.requests.valid()) {
+    const absl::Status served = ServeFiles(files.requests.get(), files.directory.get());
+    if (!served.ok()) {
+      // It is not the program any more that it was.
+      kill(child, SIGKILL);
+      WaitFor(child);
+      return served;
+    }
+  }
+  return PassOn(WaitFor(child));
+}
+
+}  // namespace
+
+absl::Status ConfineUnpacker(const sandbox::JailOptions& options) {
+  HULL_RETURN_IF_ERROR(sandbox::EnterJail(options));
+  HULL_RETURN_IF_ERROR(sandbox::InstallViolationHandler("hull-unpack"));
+  return sandbox::EnterFilter(sandbox::ThreadKind::kUnpack);
+}
+
+int UnpackMain(int argc, char** argv, const Confinement& confine) {
+  ExitWhenOutOfMemory(kOutOfMemory, 1);
+  FLAGS_logtostderr = true;
+  // glog tells the time of day, for which it would read the time zone's file.
+  setenv("TZ", "UTC0", 1);
+  tzset();
+  google::InitGoogleLogging(argv[0]);
+  gflags::ParseCommandLineFlags(&argc, &argv, /*remove_flags=*/true);
+  const absl::string_view verb = argc == 2 ? argv[1] : "";
+  const absl::Status ready = SetUp();
+  if (!ready.ok()) return Report(ready);
+  if (!confine) return Report(RunVerb(verb));
+  const absl::StatusOr<int> status = RunChild(verb, confine);
+  return status.ok() ? *status : Report(status.status());
+}
+
+}  // namespace hull::images
