@@ -267,7 +267,7 @@ void Agent::OnStartProcess() {
 
 void Agent::Start(size_t slot, const LaunchedProcess* container) {
   StartRequest& request = decoder_.start();
-  SupervisedProcess& process = processes_[slot].emplace();
+  SupervisedProcess& process = processes_[slot].emplace(&terminals_[slot]);
   if (used_ <= slot) used_ = slot + 1;
   Failure failure;
   if (!process.Start(&request, container, channel_, poller_, StreamTag(slot), &failure)) {

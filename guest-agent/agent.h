@@ -19,19 +19,22 @@
 #include "guest-agent/poller.h"
 #include "guest-agent/protocol/framing.h"
 #include "guest-agent/supervised_process.h"
+#include "guest-agent/terminal.h"
 
 namespace hull::agent {
 
 // The container's first process, and those that the host adds to it.
 inline constexpr size_t kMaxProcesses = 1 + 64;
 
-// The large part of an agent's state, mostly never touched: to be made static, where it is all zero
-// and takes no space in the program's file.
+// The large part of an agent's state, mostly never touched: to be made static and constinit, where
+// it is all zero, takes no space in the program's file, and nothing touches it before it is used.
 struct AgentBuffers {
   uint8_t frame[kMaxHostMessageBytes];
   HostMessageDecoder decoder;
   // The first is the container's first process.
   std::optional<SupervisedProcess> processes[kMaxProcesses];
+  // Theirs. Apart from them, so that one process is on one page.
+  TerminalStream::Buffers terminals[kMaxProcesses];
   // Frames that the host has not taken yet: room for a long answer about each process.
   uint8_t out[128 * 1024];
 };
@@ -46,6 +49,7 @@ class Agent {
         frames_(buffers.frame),
         decoder_(buffers.decoder),
         processes_(buffers.processes),
+        terminals_(buffers.terminals),
         out_(buffers.out) {}
 
   // Serves the host, from the first connection until the machine is to be switched off. The
@@ -106,9 +110,10 @@ class Agent {
   bool welcomed_ = false;
 
   const std::span<std::optional<SupervisedProcess>> processes_;
-  size_t used_ = 0;                 // slots from here on are empty
-  bool container_started_ = false;  // or could not be
-  bool end_reported_ = false;       // of the container's first process
+  const std::span<TerminalStream::Buffers> terminals_;  // of each slot
+  size_t used_ = 0;                                     // slots from here on are empty
+  bool container_started_ = false;                      // or could not be
+  bool end_reported_ = false;                           // of the container's first process
   Inspection inspection_;
 
   const std::span<uint8_t> out_;

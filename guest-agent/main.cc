@@ -35,7 +35,8 @@ int main(int argc, char** argv) {
   }
 
   const hull::agent::KernelLog log(debug);
-  static hull::agent::AgentBuffers buffers;
+  // Without constinit each of its pages would be written to at the start of every machine.
+  constinit static hull::agent::AgentBuffers buffers{};
   if (channel) {
     hull::agent::Agent agent(*channel, log, buffers);
     agent.Run();

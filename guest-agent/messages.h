@@ -34,8 +34,8 @@ enum class HostMessageType {
   kShutdown,
 };
 
-// Decodes one HostMessage at a time. Large (1.3 MiB, mostly never touched): make it static, where
-// it is zero-initialised.
+// Decodes one HostMessage at a time. Large (1.3 MiB, mostly never touched): make it static and
+// constinit, where nothing is written to make it zero.
 class HostMessageDecoder {
  public:
   HostMessageType Decode(std::span<const uint8_t> payload);
@@ -73,18 +73,18 @@ class HostMessageDecoder {
   // Copies `size` bytes of a stream into the arena and ends them with NUL. Null: no room.
   char* Store(const void* bytes, size_t size);
 
-  StartRequest start_;
-  uint32_t version_;
-  uint32_t process_id_;
-  int signal_;
-  WindowSize terminal_size_;
-  uint32_t request_id_;
-  uint32_t after_pid_;
+  StartRequest start_ = {};
+  uint32_t version_ = 0;
+  uint32_t process_id_ = 0;
+  int signal_ = 0;
+  WindowSize terminal_size_ = {};
+  uint32_t request_id_ = 0;
+  uint32_t after_pid_ = 0;
   Explanation explanation_;
-  size_t arena_used_;
+  size_t arena_used_ = 0;
   // Every string costs two bytes of encoding at least and one byte of NUL here, so a frame always
   // fits; the 64 bytes are for the NULs of absent fields.
-  char arena_[kMaxHostMessageBytes + 64];
+  char arena_[kMaxHostMessageBytes + 64] = {};
 };
 
 enum class StartFailure { kInternal, kNotFound, kNotExecutable, kInvalidSpec };

@@ -53,7 +53,7 @@ struct WindowSize {
 };
 
 // Has no initialisers, so that one in static storage costs neither space in the program's file nor
-// pages that are never used: Clear() it first.
+// pages that are never used (constinit, else it is written to at the start): Clear() it first.
 struct StartRequest {
   std::string_view hostname;
   RootRequest root;

@@ -34,8 +34,8 @@ class SupervisedProcess {
     kSources,
   };
 
-  // Leaves the terminal's buffers as they are.
-  SupervisedProcess() {}
+  // `buffers`, for its terminal if it has one, must outlive it.
+  explicit SupervisedProcess(TerminalStream::Buffers* buffers) : terminal_(buffers) {}
 
   // Opens the streams and starts the process: the container's first, or one in `container`. On
   // failure nothing of it is left but its id().

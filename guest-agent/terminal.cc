@@ -106,8 +106,9 @@ Turn TerminalStream::Run() {
 bool TerminalStream::Show(bool* again) {
   for (int i = 0; i < kMovesPerTurn; ++i) {
     if (shown_start_ == shown_end_) {
-      const ssize_t n =
-          drained_ < kMaxDrained ? read(master_.get(), shown_, sizeof(shown_)) : ssize_t{0};
+      const ssize_t n = drained_ < kMaxDrained
+                            ? read(master_.get(), buffers_->shown, sizeof(buffers_->shown))
+                            : ssize_t{0};
       if (n < 0 && errno == EINTR) continue;
       // EIO: nobody has the terminal open; while the process lives, somebody may open it again.
       // EAGAIN comes only after all that was written before: see n_tty_read() in the kernel.
@@ -124,7 +125,7 @@ bool TerminalStream::Show(bool* again) {
       shown_start_ = shown_end_;
       continue;
     }
-    const ssize_t n = write(connection_, shown_ + shown_start_, shown_end_ - shown_start_);
+    const ssize_t n = write(connection_, buffers_->shown + shown_start_, shown_end_ - shown_start_);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) return true;
     if (n < 0) {
@@ -141,7 +142,7 @@ bool TerminalStream::Type(bool* again) {
   for (int i = 0; i < kMovesPerTurn; ++i) {
     if (typed_start_ == typed_end_) {
       if (input_ended_ || connection_ < 0) return true;
-      const ssize_t n = read(connection_, typed_, sizeof(typed_));
+      const ssize_t n = read(connection_, buffers_->typed, sizeof(buffers_->typed));
       if (n < 0 && errno == EINTR) continue;
       if (n < 0 && errno == EAGAIN) return true;
       // A host that only types no more still reads; one that is gone breaks this call.
@@ -154,7 +155,8 @@ bool TerminalStream::Type(bool* again) {
       typed_start_ = 0;
       typed_end_ = static_cast<size_t>(n);
     }
-    const ssize_t n = write(master_.get(), typed_ + typed_start_, typed_end_ - typed_start_);
+    const ssize_t n =
+        write(master_.get(), buffers_->typed + typed_start_, typed_end_ - typed_start_);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) return true;
     // EIO: nobody has the terminal open to whom this could matter.

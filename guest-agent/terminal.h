@@ -29,8 +29,13 @@ Fd ReceiveDescriptor(int socket);
 // a host that does not read stops the process.
 class TerminalStream {
  public:
-  // Leaves the buffers as they are.
-  TerminalStream() {}
+  struct Buffers {
+    char shown[4096];
+    char typed[4096];
+  };
+
+  // Touches `buffers`, which must outlive it, only when there is something to carry.
+  explicit TerminalStream(Buffers* buffers) : buffers_(buffers) {}
 
   // `master`, which it owns, must not block and be edge-triggered in the caller's epoll set, as
   // must `connection`, which stays the caller's. `connection` -1: what the process shows is
@@ -65,10 +70,9 @@ class TerminalStream {
   // Bytes of a process that has ended; what others write to its terminal has no end.
   size_t drained_ = 0;
 
-  char shown_[4096];
+  Buffers* const buffers_;
   size_t shown_start_ = 0;
   size_t shown_end_ = 0;
-  char typed_[4096];
   size_t typed_start_ = 0;
   size_t typed_end_ = 0;
 };
