@@ -49,12 +49,12 @@ class ConfinementTest(harness.HullTestCase):
         self.finish(process)
         self.assert_no_group()
 
-    def kill(self, word):
-        """Kills the one process of that kind where the VMs run."""
+    def kill(self, word, signal="KILL"):
+        """Sends the signal to the one process of that kind where the VMs run."""
         self.assert_status(self.on_host(f"""
             for p in /proc/[0-9]*; do
               case "$(tr '\\0' ' ' <$p/cmdline)" in
-                "{word} "*) kill -9 ${{p#/proc/}}; killed=1;;
+                "{word} "*) kill -{signal} ${{p#/proc/}}; killed=1;;
               esac
             done 2>/dev/null; [ "$killed" ]"""), 0)
 
@@ -111,6 +111,12 @@ class ConfinementTest(harness.HullTestCase):
         self.kill("hull-vmm")
         self.assert_status(self.finish(process), 125)
         self.assert_no_group()
+
+    def test_a_monitor_that_breaks_its_sandbox_says_how(self):
+        process = self.start("busybox", "sh", "-c", "echo up; sleep 100")
+        # What the kernel sends for a system call that is not allowed, number 0 here.
+        self.kill("hull monitor", "SYS")
+        self.assert_error(self.finish(process), "the system call read(", status=125)
 
     def test_what_a_killed_monitor_leaves_is_collected(self):
         process = self.start("busybox", "sh", "-c", "echo up; sleep 100")

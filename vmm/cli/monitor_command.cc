@@ -9,7 +9,10 @@
 #include <cerrno>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
@@ -18,6 +21,7 @@
 #include "vmm/container/attach_protocol.h"
 #include "vmm/container/monitor_connection.h"
 #include "vmm/container/names.h"
+#include "vmm/container/outcome.h"
 #include "vmm/container/spawn.h"
 #include "vmm/sandbox/user_range.h"
 
@@ -44,16 +48,28 @@ int AwaitProcess(pid_t pid) {
   return wait_status;
 }
 
+// The last line of what a monitor that is gone wrote to its standard error, and ": " before it.
+std::string LastWords(const UniqueFd& errors) {
+  char bytes[1024];
+  const ssize_t n = read(errors.get(), bytes, sizeof(bytes));
+  if (n <= 0) return "";
+  const absl::string_view text =
+      absl::StripTrailingAsciiWhitespace(absl::string_view(bytes, static_cast<size_t>(n)));
+  // All of it, where there is no end of a line.
+  const absl::string_view line = text.substr(text.rfind('\n') + 1);
+  return absl::StrCat(": ", container::Printable(absl::StripPrefix(line, "hull monitor: ")));
+}
+
 // What can be told of a monitor that died.
-absl::Status LostMonitor(pid_t monitor, const container::Config& config,
+absl::Status LostMonitor(const StartedMonitor& monitor, const container::Config& config,
                          container::ContainerStore* store) {
-  const int wait_status = AwaitProcess(monitor);
+  const int wait_status = AwaitProcess(monitor.pid);
   store->CollectDead().IgnoreError();
   return absl::InternalError(absl::StrCat(
       "the monitor of container ", config.name, " ",
       WIFSIGNALED(wait_status) ? absl::StrCat("was killed by signal ", WTERMSIG(wait_status))
                                : absl::StrCat("ended with status ", WEXITSTATUS(wait_status)),
-      "; the container ended with it"));
+      LastWords(monitor.errors), "; the container ended with it"));
 }
 
 }  // namespace
@@ -65,8 +81,14 @@ absl::StatusOr<StartedMonitor> StartMonitor(const Installation& installation,
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0) {
     return PosixError("create a socket");
   }
-  StartedMonitor started = {.pid = 0, .socket = UniqueFd(sockets[0])};
   const UniqueFd monitor_end(sockets[1]);
+  StartedMonitor started;
+  started.socket.Reset(sockets[0]);
+  // Nobody reads from it before the monitor's end.
+  int errors[2];
+  if (pipe2(errors, O_CLOEXEC | O_NONBLOCK) != 0) return PosixError("create a pipe");
+  const UniqueFd monitor_errors(errors[1]);
+  started.errors.Reset(errors[0]);
   std::string mode_name;
   for (const auto& [known, name] : kModes) {
     if (known == mode) mode_name = name;
@@ -78,7 +100,7 @@ absl::StatusOr<StartedMonitor> StartMonitor(const Installation& installation,
                         .argv = {"hull", "monitor", config.id, installation.root, installation.run,
                                  installation.libexec, installation.share, installation.users,
                                  std::move(mode_name)},
-                        .fds = {-1, -1, -1, lock.get(), monitor_end.get()},
+                        .fds = {-1, -1, monitor_errors.get(), lock.get(), monitor_end.get()},
                         // A Ctrl-C on this terminal is the client's to forward.
                         .new_session = true}));
   return started;
@@ -91,7 +113,7 @@ absl::StatusOr<container::Outcome> AttachToStarted(StartedMonitor monitor,
   signal(SIGPIPE, SIG_IGN);
   const absl::StatusOr<std::optional<container::Outcome>> outcome =
       container::AttachAndWait(std::move(monitor.socket), options);
-  if (outcome.ok() && !outcome->has_value()) return LostMonitor(monitor.pid, config, store);
+  if (outcome.ok() && !outcome->has_value()) return LostMonitor(monitor, config, store);
   // The monitor of a container that the user has left goes on, and others for a moment, until the
   // kernel has dissolved the VM. One that lost this client ends by itself.
   if (!outcome.ok()) {
@@ -120,7 +142,7 @@ absl::StatusOr<std::optional<container::Outcome>> AwaitStart(StartedMonitor moni
         AwaitProcess(monitor.pid);
         return connection.outcome();
       case MonitorConnection::Event::kLost:
-        return LostMonitor(monitor.pid, config, store);
+        return LostMonitor(monitor, config, store);
       case MonitorConnection::Event::kInterrupted:
         if (const std::optional<int> signal = interruption.Take()) {
           HULL_RETURN_IF_ERROR(connection.Send(

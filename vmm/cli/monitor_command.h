@@ -24,6 +24,7 @@ namespace hull::cli {
 struct StartedMonitor {
   pid_t pid = 0;
   UniqueFd socket;  // the client's end (container/attach_protocol.h)
+  UniqueFd errors;  // its standard error: what it says if it dies; does not block
 };
 
 // `lock` is the container's.
