@@ -22,12 +22,18 @@ HOSTILE_TESTS = ["//tests/integration:hostile_driver_test"]
 TIERS = ["unit", "asan", "kvm", "e2e"]
 
 
+# How the explanation of a test begins that was skipped for want of data which the repository has not.
+NO_DATA = "test data is not there"
+
+
 class Tally:
     """Cases that passed and cases that failed, with the names of the latter."""
 
     def __init__(self):
         self.passed = 0
         self.failed = []
+        # Cases that are neither, and why.
+        self.without_data = []
 
     def add(self, passed, failed):
         self.passed += passed
@@ -38,12 +44,14 @@ def say(text):
     print(text, flush=True)
 
 
-def cases_of(xml_path, target):
-    """(passed, [failed names]) of a gtest or Bazel XML report."""
+def add_cases(tally, xml_path, target):
+    """Adds those of a gtest or Bazel XML report; returns the names of the failed ones."""
     try:
         root = xml.etree.ElementTree.parse(xml_path).getroot()
     except (OSError, xml.etree.ElementTree.ParseError) as error:
-        return 0, [f"{target}: no readable report ({error})"]
+        failed = [f"{target}: no readable report ({error})"]
+        tally.add(0, failed)
+        return failed
     passed, failed = 0, []
     for case in root.iter("testcase"):
         name = f"{target}: {case.get('classname', '')}.{case.get('name', '')}"
@@ -52,11 +60,17 @@ def cases_of(xml_path, target):
         elif case.get("status") == "notrun":
             continue
         elif case.find("skipped") is not None or case.get("result") == "skipped":
-            # A test that cannot run here has not passed.
-            failed.append(f"{name} (skipped)")
+            skipped = case.find("skipped")
+            why = "" if skipped is None else skipped.get("message", "")
+            if NO_DATA in why:
+                tally.without_data.append(f"{name}: {why[why.index(NO_DATA):]}")
+            else:
+                # A test that cannot run here has not passed.
+                failed.append(f"{name} (skipped)")
         else:
             passed += 1
-    return passed, failed
+    tally.add(passed, failed)
+    return failed
 
 
 def query(expression):
@@ -76,9 +90,7 @@ def run_bazel_tests(tally, label, targets, options):
         cwd=REPO, timeout=5400, check=False)
     all_failed = []
     for target, report in reports.items():
-        passed, failed = cases_of(report, f"{label} {target}")
-        tally.add(passed, failed)
-        all_failed += failed
+        all_failed += add_cases(tally, report, f"{label} {target}")
     if done.returncode != 0 and not all_failed:
         # A target that does not build leaves the report of an earlier run as it was.
         tally.add(0, [f"{label}: bazel test ended with status {done.returncode}"])
@@ -137,12 +149,12 @@ def tier_kvm(tally, _):
         except subprocess.TimeoutExpired:
             tally.add(0, [f"kvm, emulated host {target}: no end within 900 s"])
             continue
-        passed, failed = cases_of(report, f"kvm, emulated host {target}")
+        failed = add_cases(tally, report, f"kvm, emulated host {target}")
         if result.returncode != 0 and not failed:
             failed = [f"kvm, emulated host {target}: exit status {result.returncode}"]
+            tally.add(0, failed)
         if failed:
             say(result.stdout)
-        tally.add(passed, failed)
 
 
 class CountingResult(unittest.TextTestResult):
@@ -218,6 +230,8 @@ def main():
             # A tier that cannot run has failed.
             tally.add(0, [f"{tier}: {error}"])
         say(f"== {tier}: {time.time() - start:.0f} s")
+    for name in tally.without_data:
+        say(f"SKIPPED {name}")
     for name in tally.failed:
         say(f"FAILED {name}")
     say(f"{tally.passed} passed, {len(tally.failed)} failed")

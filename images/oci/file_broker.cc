@@ -143,7 +143,7 @@ absl::Status ServeFiles(int socket, int directory) {
     Answer answer;
     answer.code = static_cast<int32_t>(file.status().code());
     const absl::string_view message = file.status().message().substr(0, answer.message.size());
-    memcpy(answer.message.data(), message.data(), message.size());
+    message.copy(answer.message.data(), message.size());
     // SAFETY: bytes are bytes.
     Packet reply(std::span(reinterpret_cast<char*>(&answer), sizeof(answer.code) + message.size()));
     if (file.ok()) reply.descriptor = *std::move(file);
