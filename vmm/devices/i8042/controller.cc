@@ -172,9 +172,19 @@ void Controller::WriteCommand(uint8_t command) {
 void Controller::WriteData(uint8_t value) {
   last_was_command_ = false;
   switch (std::exchange(pending_command_, std::nullopt).value_or(0)) {
-    case kWriteCommandByte:
+    case kWriteCommandByte: {
+      const uint8_t allowed = static_cast<uint8_t>(value & ~command_byte_);
       command_byte_ = value;
+      // The interrupt is that of a full output buffer: what came while it was not allowed is
+      // announced now, as nothing follows it before it is read.
+      if (output_.has_value()) {
+        const bool keyboard = output_source_ == Source::kKeyboard;
+        const bool mouse = output_source_ == Source::kMouse;
+        signals_.keyboard_interrupt |= keyboard && (allowed & kKeyboardInterrupt) != 0;
+        signals_.mouse_interrupt |= mouse && (allowed & kMouseInterrupt) != 0;
+      }
       break;
+    }
     case kWriteOutputPort:
       SetOutputPort(value);
       break;

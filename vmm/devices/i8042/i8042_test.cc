@@ -75,6 +75,25 @@ TEST_F(I8042Test, AKeyIsAnInterruptForEachOfItsCodes) {
   EXPECT_EQ(keyboard_->count, 2);
 }
 
+TEST_F(I8042Test, AKeyThatCameWhileInterruptsWereOffIsAnnouncedOnceTheyAreOn) {
+  Command(0x60);
+  Data(0x44);
+  device_.PressKeys(std::array<uint8_t, 1>{0x1e});
+  EXPECT_EQ(keyboard_->count, 0);
+  Command(0x60);
+  Data(0x45);
+  EXPECT_EQ(keyboard_->count, 1);
+  Command(0x60);
+  Data(0x45);
+  EXPECT_EQ(keyboard_->count, 1) << "they were on";
+  EXPECT_THAT(Output(), ElementsAre(0x1e));
+  Command(0x60);
+  Data(0x44);
+  Command(0x60);
+  Data(0x45);
+  EXPECT_EQ(keyboard_->count, 1) << "nothing is there";
+}
+
 TEST_F(I8042Test, WithoutTranslationKeysAreOfSetTwo) {
   Command(0x60);
   Data(0x05);
