@@ -413,7 +413,7 @@ class LogsTest(LifecycleCase):
 class KillTest(LifecycleCase):
     """kill -9 of whatever there is, at any moment."""
 
-    ROUNDS = int(os.environ.get("HULL_KILL_ROUNDS", "30"))
+    ROUNDS = int(os.environ.get("HULL_KILL_ROUNDS", "10"))
 
     def leftover_processes(self):
         return [line for line in self.leftovers() if not line.startswith("file ")]
