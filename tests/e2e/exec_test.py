@@ -102,7 +102,8 @@ class ExecTest(harness.HullTestCase):
         session.type(b"stty size; tty; echo $TERM\r")
         session.expect(b"30 90\r\n/dev/pts/0\r\nxterm\r\n")
         session.resize(31, 91)
-        session.type(b"stty size\r")
+        # The size goes another way than what is typed, and may arrive behind it.
+        session.type(b"until stty size | grep '^31 91$'; do sleep 0.1; done\r")
         session.expect(b"31 91\r\n")
         session.type(b"exit 4\r")
         self.assertEqual(session.wait(), 4)
