@@ -22,6 +22,7 @@
 #include "vmm/cli/ps_command.h"
 #include "vmm/cli/registry_commands.h"
 #include "vmm/cli/run_command.h"
+#include "vmm/cli/screen_commands.h"
 #include "vmm/cli/start_command.h"
 #include "vmm/cli/stop_command.h"
 #include "vmm/cli/version.h"
@@ -43,6 +44,10 @@ Usage: hull VERB [ARG...]
   kill     Send them a signal            rename  Give one another name
   rm       Remove containers             exec    Run one more command in one
   top      Show what runs in one         stats   Show what some use
+
+Containers that are a PC, for DOS and the like:
+  screentext  Print its screen           sendkeys  Type on its keyboard
+  screenshot  Write a picture of it
 
   images   List images                   pull    Fetch one from a registry
   load     Take some from an archive     push    Send one to a registry
@@ -88,6 +93,9 @@ constexpr Verb kVerbs[] = {
     {"top", TopCommand},
     {"stats", StatsCommand},
     {"wait", WaitCommand},
+    {"screentext", ScreentextCommand},
+    {"screenshot", ScreenshotCommand},
+    {"sendkeys", SendkeysCommand},
     {"rename", RenameCommand},
     {"images", ImagesCommand},
     {"load", LoadCommand},

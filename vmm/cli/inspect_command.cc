@@ -126,6 +126,8 @@ json Describe(const ContainerStore& store, const ContainerInfo& info) {
         {"MemoryBytes", config.memory_bytes},
         {"RootImage", config.root_image},
         {"Console", config.console},
+        {"Model", config.pc.has_value() ? "pc" : "micro"},
+        {"Boot", config.pc.has_value() ? config.pc->boot : ""},
         {"VmmPid", state.vmm_pid},
         {"MonitorPid", state.monitor_pid},
         {"Cgroup", CgroupOf(state.vmm_pid)},

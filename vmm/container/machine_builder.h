@@ -17,6 +17,9 @@ struct MachineDescriptors {
   int root = -1;
   int connector = -1;  // where connections for the guest come from (vmm/sandbox/broker.h)
   int console = -1;
+  // Of a pc machine only, which has no initramfs, and its firmware in place of a kernel.
+  int video_firmware = -1;
+  int control = -1;  // vmm/machine/control_protocol.h
 };
 
 // The machine spec (vmm/machine) as JSON.
