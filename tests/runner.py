@@ -5,7 +5,6 @@ import os
 import pathlib
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -72,22 +71,6 @@ def add_cases(tally, xml_path, target):
             passed += 1
     tally.add(passed, failed)
     return failed
-
-
-def use_repaired_qemu():
-    """Has the emulated hosts of all tests run the QEMU that the benchmark repairs: as it is, its nested guests
-    hang now and then (tests/bench/qemu_repair.py), which says nothing about Hull."""
-    sys.path.insert(0, str(REPO / "tests" / "bench"))
-    import qemu_repair  # pylint: disable=import-outside-toplevel
-
-    place = REPO / ".hull" / "test-qemu"
-    shutil.rmtree(place, ignore_errors=True)
-    try:
-        directory = qemu_repair.install(shutil.which("qemu-system-x86_64"), place)
-    except (ValueError, OSError) as error:
-        say(f"QEMU is used as it is, and guests of the emulated host may hang: {error}")
-        return
-    os.environ["PATH"] = f"{directory}:{os.environ['PATH']}"
 
 
 def query(expression):
@@ -244,8 +227,6 @@ def main():
             signal.signal(number, signal.SIG_DFL)
     tally = Tally()
     tiers = options.tier or TIERS
-    if shutil.which("qemu-system-x86_64") and {"kvm", "e2e"} & set(tiers):
-        use_repaired_qemu()
     for tier in tiers:
         start = time.time()
         try:
