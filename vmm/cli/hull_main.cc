@@ -1,4 +1,4 @@
-// The program `hull`: finds the verb and leaves the rest to it.
+#include "vmm/cli/hull_main.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -116,7 +116,9 @@ void FillStandardStreams() {
   }
 }
 
-int Main(int argc, char** argv) {
+}  // namespace
+
+int HullMain(int argc, char** argv) {
   FillStandardStreams();
   ExitWhenOutOfMemory(
       "hull: out of memory: this process may not have, or the machine has not, more\n",
@@ -133,7 +135,4 @@ int Main(int argc, char** argv) {
   return container::kHullFailed;
 }
 
-}  // namespace
 }  // namespace hull::cli
-
-int main(int argc, char** argv) { return hull::cli::Main(argc, argv); }

@@ -100,7 +100,10 @@ absl::StatusOr<int> AwaitEnd(ContainerStore* store, Named container) {
 
 absl::Status Kill(ContainerStore* store, const Named& container) {
   absl::StatusOr<MonitorConnection> connection = ConnectTo(store, container);
-  if (IsOver(connection.status())) return absl::OkStatus();
+  // One whose monitor no longer listens still clears up.
+  if (IsOver(connection.status())) {
+    return AwaitDead(store, container.info.config.id, kKillPatience);
+  }
   if (!connection.ok()) return connection.status();
   return EndBy(store, &*connection, container.info.config.id, absl::InfinitePast());
 }
@@ -142,7 +145,10 @@ std::vector<absl::Status> StopContainers(ContainerStore* store,
     const container::ContainerInfo& info = containers[i].info;
     if (!info.alive) continue;
     absl::StatusOr<MonitorConnection> connection = ConnectTo(store, containers[i]);
-    if (IsOver(connection.status())) continue;
+    if (IsOver(connection.status())) {
+      results[i] = AwaitDead(store, info.config.id, kKillPatience);
+      continue;
+    }
     results[i] = connection.status();
     if (!connection.ok()) continue;
     stopping[i].connection.emplace(*std::move(connection));
