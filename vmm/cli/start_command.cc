@@ -40,10 +40,6 @@ int Report(const absl::StatusOr<Outcome>& outcome) {
   return outcome->exit_status;
 }
 
-void Note(int status, int* overall) {
-  if (*overall == 0) *overall = status;
-}
-
 absl::StatusOr<StartedMonitor> StartExisting(const Installation& installation,
                                              ContainerStore* store, const std::string& id,
                                              ClientMode mode, container::Config* config) {
