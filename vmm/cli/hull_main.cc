@@ -12,6 +12,7 @@
 #include "vmm/cli/exec_command.h"
 #include "vmm/cli/image_commands.h"
 #include "vmm/cli/image_transfer_commands.h"
+#include "vmm/cli/import_command.h"
 #include "vmm/cli/info_command.h"
 #include "vmm/cli/inspect_command.h"
 #include "vmm/cli/inspection_commands.h"
@@ -49,6 +50,7 @@ Usage: hull VERB [ARG...]
   tag      Give one a further name       logout  Log out of it
   untag    Take a name from one          history Show how one was made
   rmi      Remove images                 image   Inspect, prune and more
+  import   Make one of a PC's disk
 
   info     Show if this machine is fit   host    Manage the emulated host
   version  Print the version
@@ -89,6 +91,7 @@ constexpr Verb kVerbs[] = {
     {"rename", RenameCommand},
     {"images", ImagesCommand},
     {"load", LoadCommand},
+    {"import", ImportCommand},
     {"rmi", RmiCommand},
     {"image", ImageCommand},
     {"save", SaveCommand},

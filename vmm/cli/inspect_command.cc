@@ -170,7 +170,12 @@ int InspectCommand(const std::vector<std::string>& args) {
       ->check(CLI::IsMember({"all", "container", "image"}));
   app.add_option("NAME", names, "Name, id or the beginning of an id")->required();
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation, [&] {
+        return Subjects::Of(type == "image"       ? Subjects::Kind::kImages
+                            : type == "container" ? Subjects::Kind::kContainers
+                                                  : Subjects::Kind::kEither,
+                            names);
+      })) {
     return *status;
   }
   const absl::StatusOr<std::unique_ptr<ContainerStore>> store = OpenContainers(installation);

@@ -154,7 +154,8 @@ std::optional<int> Prepare(const std::string& verb, const std::vector<std::strin
   command.insert(command.end(), args.begin(), args.end());
   if (std::optional<int> status =
           RunElsewhere(request->installation, Needs::kKvm, command,
-                       request->flags.interactive && !request->flags.detach)) {
+                       request->flags.interactive && !request->flags.detach,
+                       Subjects::Of(Subjects::Kind::kImages, {request->flags.image}))) {
     return *status;
   }
 

@@ -164,7 +164,8 @@ int StopCommand(const std::vector<std::string>& args) {
   app.add_flag("-i,--ignore", ignore, "Containers that do not exist are no error");
   app.add_option("CONTAINER", names, "Name, id or the beginning of an id");
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation,
+                                                     [&] { return ContainersOrAll(names); })) {
     return *status;
   }
   std::optional<absl::Duration> timeout;
@@ -200,7 +201,8 @@ int KillCommand(const std::vector<std::string>& args) {
   app.add_flag("-a,--all", all, "All that run");
   app.add_option("CONTAINER", names, "Name, id or the beginning of an id");
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation,
+                                                     [&] { return ContainersOrAll(names); })) {
     return *status;
   }
   const absl::StatusOr<uint32_t> signal = container::ParseSignal(signal_name);
@@ -224,7 +226,9 @@ int WaitCommand(const std::vector<std::string>& args) {
   app.formatter(std::make_shared<UsageFormatter>("wait CONTAINER..."));
   app.add_option("CONTAINER", names, "Name, id or the beginning of an id")->required();
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation, [&] {
+        return Subjects::Of(Subjects::Kind::kContainers, names);
+      })) {
     return *status;
   }
   const absl::StatusOr<std::unique_ptr<ContainerStore>> store = OpenContainers(installation);
@@ -257,7 +261,8 @@ int RmCommand(const std::vector<std::string>& args) {
   app.add_flag("-v,--volumes", volumes, "")->group("");
   app.add_option("CONTAINER", names, "Name, id or the beginning of an id");
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation,
+                                                     [&] { return ContainersOrAll(names); })) {
     return *status;
   }
   Selection selection;
@@ -288,7 +293,9 @@ int RenameCommand(const std::vector<std::string>& args) {
   app.add_option("CONTAINER", name, "Name, id or the beginning of an id")->required();
   app.add_option("NAME", new_name, "The new name")->required();
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation, [&] {
+        return Subjects::Of(Subjects::Kind::kContainers, {name});
+      })) {
     return *status;
   }
   const absl::Status good = container::ValidateName(new_name);

@@ -159,6 +159,7 @@ class ObjectReader {
       out->push_back(std::move(text));
     }
   }
+  bool Has(const char* key) const { return status_.ok() && object_.contains(key); }
   json TakeObject(const char* key) {
     json value = TakeValue(key);
     if (status_.ok() && !value.is_object()) status_ = Wrong(key, "is not an object");
@@ -262,6 +263,12 @@ std::string SerializeConfig(const Config& config) {
   object.Add("stop_signal", config.stop_signal);
   object.Add("stop_timeout_seconds", config.stop_timeout_seconds);
   object.Add("log_max_bytes", config.log_max_bytes);
+  // Not there for other containers, so that a Hull which does not know it reads those.
+  if (config.pc.has_value()) {
+    ObjectWriter pc;
+    pc.Add("boot", config.pc->boot);
+    object.AddObject("pc", std::move(pc));
+  }
   return std::move(object).Finish();
 }
 
@@ -287,7 +294,14 @@ absl::StatusOr<Config> ParseConfig(absl::string_view text) {
   object.Take("stop_signal", &config.stop_signal);
   object.Take("stop_timeout_seconds", &config.stop_timeout_seconds);
   object.Take("log_max_bytes", &config.log_max_bytes);
+  std::optional<json> pc_object;
+  if (object.Has("pc")) pc_object = object.TakeObject("pc");
   HULL_RETURN_IF_ERROR(object.Finish());
+  if (pc_object.has_value()) {
+    ObjectReader pc(*std::move(pc_object));
+    pc.Take("boot", &config.pc.emplace().boot);
+    HULL_RETURN_IF_ERROR(pc.Finish());
+  }
 
   ObjectReader process(std::move(process_object));
   process.Take("args", &config.process.args);
