@@ -259,6 +259,7 @@ std::string SerializeConfig(const Config& config) {
   object.Add("remove", config.remove);
   object.Add("cpus", config.cpus);
   object.Add("memory_bytes", config.memory_bytes);
+  object.Add("storage_bytes", config.storage_bytes);
   object.Add("labels", config.labels);
   object.Add("stop_signal", config.stop_signal);
   object.Add("stop_timeout_seconds", config.stop_timeout_seconds);
@@ -290,6 +291,7 @@ absl::StatusOr<Config> ParseConfig(absl::string_view text) {
   object.Take("remove", &config.remove);
   object.Take("cpus", &config.cpus);
   object.Take("memory_bytes", &config.memory_bytes);
+  object.Take("storage_bytes", &config.storage_bytes);
   object.Take("labels", &config.labels);
   object.Take("stop_signal", &config.stop_signal);
   object.Take("stop_timeout_seconds", &config.stop_timeout_seconds);

@@ -16,7 +16,7 @@
 namespace hull::container {
 
 // Raised when an older Hull would misunderstand the files.
-inline constexpr uint64_t kConfigVersion = 2;
+inline constexpr uint64_t kConfigVersion = 3;
 inline constexpr uint64_t kStateVersion = 2;
 
 // The longest config.json or state.json that is read or written. What the agent takes for one
@@ -70,6 +70,9 @@ struct Config {
 
   uint32_t cpus = 0;
   uint64_t memory_bytes = 0;
+  // Size of the disk that takes what the container writes to its root (storage.h); 0: that is kept
+  // in the guest's memory, and is gone when it ends.
+  uint64_t storage_bytes = 0;
 
   std::vector<std::string> labels = {};  // KEY=VALUE, sorted, each key once
   uint32_t stop_signal = 15;             // what `hull stop` sends first

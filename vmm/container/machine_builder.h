@@ -17,6 +17,7 @@ struct MachineDescriptors {
   int root = -1;
   int connector = -1;  // where connections for the guest come from (vmm/sandbox/broker.h)
   int console = -1;
+  int layer = -1;  // the disk that takes the container's writes
 };
 
 // The machine spec (vmm/machine) as JSON.
