@@ -130,7 +130,7 @@ json Describe(const ContainerStore& store, const ContainerInfo& info) {
        {{"AutoRemove", config.remove},
         {"ReadonlyRootfs", config.read_only},
         {"Memory", config.memory_bytes},
-        {"NanoCpus", uint64_t{config.cpus} * 1'000'000'000},
+        {"NanoCpus", config.cpu_millis * 1'000'000},
         {"LogConfig", std::move(log)}}},
       {"Machine",
        {{"Vcpus", config.cpus},

@@ -74,7 +74,8 @@ absl::StatusOr<container::Config> BuildConfig(const RunFlags& flags,
   config.read_only = flags.read_only;
   config.console = flags.console;
   config.remove = flags.remove;
-  config.cpus = flags.cpus;
+  config.cpus = flags.cpus.count;
+  config.cpu_millis = flags.cpus.millis;
   config.memory_bytes = flags.memory_bytes;
   // Where nothing is kept there is nothing to keep it on.
   const bool keeps = !flags.remove && !flags.read_only;

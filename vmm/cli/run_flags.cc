@@ -51,7 +51,7 @@ void DefineFlags(absl::string_view verb, CLI::App* app, RunFlags* flags, RawValu
   }
   app->add_flag("--rm", flags->remove, "Remove the container when it has ended");
   app->add_option("--name", flags->name, "Name of the container (default: its short id)");
-  app->add_option("--cpus", raw->cpus, "CPUs, 1 to 32 (default: 1)");
+  app->add_option("--cpus", raw->cpus, "CPUs, 0.01 to 32 (default: 1)");
   app->add_option("-m,--memory", raw->memory, "Memory: number and b, k, m or g (default: 128m)");
   app->add_option("--storage-size", raw->storage_size,
                   "Disk for its writes (default: 10g; 0 or --rm: none)");
@@ -93,7 +93,7 @@ absl::Status CheckValues(const CLI::App& app, const RawValues& raw, uint64_t hos
     HULL_RETURN_IF_ERROR(Annotate(container::ValidateHostname(flags->hostname), "--hostname"));
   }
   if (app.count("--cpus") > 0) {
-    absl::StatusOr<uint32_t> cpus = container::ParseCpus(raw.cpus);
+    absl::StatusOr<container::Cpus> cpus = container::ParseCpus(raw.cpus);
     if (!cpus.ok()) return Annotate(cpus.status(), "--cpus");
     flags->cpus = *cpus;
   }

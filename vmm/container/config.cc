@@ -258,6 +258,7 @@ std::string SerializeConfig(const Config& config) {
   object.Add("console", config.console);
   object.Add("remove", config.remove);
   object.Add("cpus", config.cpus);
+  object.Add("cpu_millis", config.cpu_millis);
   object.Add("memory_bytes", config.memory_bytes);
   object.Add("storage_bytes", config.storage_bytes);
   object.Add("labels", config.labels);
@@ -290,6 +291,7 @@ absl::StatusOr<Config> ParseConfig(absl::string_view text) {
   object.Take("console", &config.console);
   object.Take("remove", &config.remove);
   object.Take("cpus", &config.cpus);
+  object.Take("cpu_millis", &config.cpu_millis);
   object.Take("memory_bytes", &config.memory_bytes);
   object.Take("storage_bytes", &config.storage_bytes);
   object.Take("labels", &config.labels);

@@ -69,6 +69,7 @@ struct Config {
   bool remove = false;   // the container is removed when it has ended
 
   uint32_t cpus = 0;
+  uint64_t cpu_millis = 0;  // thousandths of a processor's time for all of them together
   uint64_t memory_bytes = 0;
   // Size of the disk that takes what the container writes to its root (storage.h); 0: that is kept
   // in the guest's memory, and is gone when it ends.

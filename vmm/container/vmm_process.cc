@@ -136,11 +136,18 @@ absl::Status VmmProcess::Start(const Config& config, const VmmOptions& options) 
 
 absl::StatusOr<pid_t> VmmProcess::SpawnInCgroup(const Config& config, const VmmOptions& options,
                                                 SpawnOptions spawn) {
-  const sandbox::CgroupLimits limits = sandbox::LimitsOfMachine(config.memory_bytes, config.cpus);
+  const sandbox::CgroupLimits limits =
+      sandbox::LimitsOfMachine(config.memory_bytes, config.cpus, config.cpu_millis);
   bool again = false;
   while (true) {
     HULL_ASSIGN_OR_RETURN(cgroup_, sandbox::Cgroup::Create(sandbox::ThisCgroupHost(), config.id,
                                                            limits, options.is_alive));
+    if (!cgroup_.has_value() && config.cpu_millis != uint64_t{config.cpus} * 1000) {
+      return absl::FailedPreconditionError(
+          "a fraction of a CPU (--cpus) needs a control group, and this host has none to give "
+          "(hull "
+          "info says why): give whole CPUs");
+    }
     spawn.cgroup = cgroup_.has_value() ? cgroup_->directory() : -1;
     absl::StatusOr<pid_t> pid = Spawn(spawn);
     if (pid.ok() || !cgroup_.has_value()) return pid;
