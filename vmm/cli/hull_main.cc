@@ -18,6 +18,7 @@
 #include "vmm/cli/logs_command.h"
 #include "vmm/cli/message.h"
 #include "vmm/cli/monitor_command.h"
+#include "vmm/cli/pause_command.h"
 #include "vmm/cli/ps_command.h"
 #include "vmm/cli/registry_commands.h"
 #include "vmm/cli/run_command.h"
@@ -42,6 +43,7 @@ Usage: hull VERB [ARG...]
   kill     Send them a signal            rename  Give one another name
   rm       Remove containers             exec    Run one more command in one
   top      Show what runs in one         stats   Show what some use
+  pause    Stop all that some do         unpause Let them go on
 
   images   List images                   pull    Fetch one from a registry
   load     Take some from an archive     push    Send one to a registry
@@ -85,6 +87,8 @@ constexpr Verb kVerbs[] = {
     {"exec", ExecCommand},
     {"top", TopCommand},
     {"stats", StatsCommand},
+    {"pause", PauseCommand},
+    {"unpause", UnpauseCommand},
     {"wait", WaitCommand},
     {"rename", RenameCommand},
     {"images", ImagesCommand},

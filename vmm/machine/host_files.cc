@@ -111,6 +111,11 @@ absl::StatusOr<HostFiles> HostFiles::Open(const MachineSpec& spec, UniqueFd kvm_
     if (!connector.ok()) return Annotate(connector.status(), "vsock.connector");
     files.vsock_connector = *std::move(connector);
   }
+  if (spec.pause.has_value()) {
+    absl::StatusOr<UniqueFd> pause = OpenFileRef(FileRef{*spec.pause}, 0);
+    if (!pause.ok()) return Annotate(pause.status(), "pause");
+    files.pause = *std::move(pause);
+  }
   if (spec.pc.has_value()) HULL_RETURN_IF_ERROR(OpenPc(*spec.pc, files));
   return files;
 }
@@ -120,8 +125,9 @@ std::vector<int> HostFiles::Descriptors() const {
   const auto add = [&descriptors](const UniqueFd& fd) {
     if (fd.valid()) descriptors.push_back(fd.get());
   };
-  for (const UniqueFd* fd : {&kernel, &initramfs, &firmware, &console_output, &console_input,
-                             &vsock_listener, &vsock_connector, &video_firmware, &control}) {
+  for (const UniqueFd* fd :
+       {&kernel, &initramfs, &firmware, &console_output, &console_input, &vsock_listener,
+        &vsock_connector, &pause, &video_firmware, &control}) {
     add(*fd);
   }
   for (const UniqueFd& diskette : diskettes) add(diskette);
