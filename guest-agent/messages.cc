@@ -279,6 +279,7 @@ bool HostMessageDecoder::TakeProcess(const void* process_spec) {
   start_.stream_token = process.stream_token;
   start_.attach_stdin = process.attach_stdin;
   start_.discard_output = process.discard_output;
+  start_.archiver = process.archiver;
   start_.has_terminal = process.has_terminal;
   start_.additional_gid_count = process.additional_gids_count;
   std::copy_n(process.additional_gids, process.additional_gids_count, start_.additional_gids);

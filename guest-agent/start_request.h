@@ -67,6 +67,7 @@ struct StartRequest {
   uint64_t stream_token;
   bool attach_stdin;
   bool discard_output;
+  bool archiver;
   bool has_terminal;
   WindowSize terminal;
   const char* args[kMaxArgs + 1];  // ends with a null pointer, as execve(2) wants it
@@ -92,6 +93,7 @@ struct StartRequest {
     stream_token = 0;
     attach_stdin = false;
     discard_output = false;
+    archiver = false;
     has_terminal = false;
     terminal = {};
     args[0] = nullptr;

@@ -59,6 +59,10 @@ absl::StatusOr<Named> FindContainer(container::ContainerStore* store, const std:
   return found;
 }
 
+bool Runs(const container::ContainerInfo& info) {
+  return info.alive && info.state.status != container::Status::kPaused;
+}
+
 absl::StatusOr<std::vector<Named>> AllContainers(container::ContainerStore* store) {
   HULL_ASSIGN_OR_RETURN(std::vector<container::ContainerInfo> infos, store->List());
   std::vector<Named> all;

@@ -43,6 +43,9 @@ struct Named {
 };
 absl::StatusOr<Named> FindContainer(container::ContainerStore* store, const std::string& name);
 
+// Whether it has processes, and they are not paused.
+bool Runs(const container::ContainerInfo& info);
+
 // All containers, each called by its id.
 absl::StatusOr<std::vector<Named>> AllContainers(container::ContainerStore* store);
 

@@ -72,7 +72,7 @@ absl::StatusOr<container::Outcome> Exec(const Installation& installation, const 
                         OpenContainers(installation));
   HULL_ASSIGN_OR_RETURN(const Named container, FindContainer(store.get(), flags.container));
   constexpr char kOnlyRunning[] = "can only create exec sessions on running containers";
-  if (!container.info.alive) return WrongState(container.info, kOnlyRunning);
+  if (!Runs(container.info)) return WrongState(container.info, kOnlyRunning);
   HULL_ASSIGN_OR_RETURN(const container::ExecRequest request,
                         BuildRequest(flags, container.info.config.process));
   absl::StatusOr<UniqueFd> socket = Connect(store.get(), container.info.config.id);

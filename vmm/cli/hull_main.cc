@@ -9,6 +9,8 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "vmm/base/out_of_memory.h"
+#include "vmm/cli/copy_command.h"
+#include "vmm/cli/diff_command.h"
 #include "vmm/cli/exec_command.h"
 #include "vmm/cli/image_commands.h"
 #include "vmm/cli/image_transfer_commands.h"
@@ -19,6 +21,7 @@
 #include "vmm/cli/logs_command.h"
 #include "vmm/cli/message.h"
 #include "vmm/cli/monitor_command.h"
+#include "vmm/cli/pause_command.h"
 #include "vmm/cli/ps_command.h"
 #include "vmm/cli/registry_commands.h"
 #include "vmm/cli/run_command.h"
@@ -43,6 +46,9 @@ Usage: hull VERB [ARG...]
   kill     Send them a signal            rename  Give one another name
   rm       Remove containers             exec    Run one more command in one
   top      Show what runs in one         stats   Show what some use
+  pause    Stop all that some do         unpause Let them go on
+  cp       Copy files out of one or in   diff    Show what one has changed
+  export   Write all files of one
 
   images   List images                   pull    Fetch one from a registry
   load     Take some from an archive     push    Send one to a registry
@@ -87,8 +93,13 @@ constexpr Verb kVerbs[] = {
     {"exec", ExecCommand},
     {"top", TopCommand},
     {"stats", StatsCommand},
+    {"pause", PauseCommand},
+    {"unpause", UnpauseCommand},
     {"wait", WaitCommand},
     {"rename", RenameCommand},
+    {"cp", CopyCommand},
+    {"diff", DiffCommand},
+    {"export", ExportCommand},
     {"images", ImagesCommand},
     {"load", LoadCommand},
     {"import", ImportCommand},

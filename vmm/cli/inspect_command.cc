@@ -109,7 +109,7 @@ json Describe(const ContainerStore& store, const ContainerInfo& info) {
       {"State",
        {{"Status", container::StatusName(state.status)},
         {"Running", running},
-        {"Paused", false},
+        {"Paused", state.status == Status::kPaused},
         {"Pid", state.vmm_pid},
         {"ConmonPid", state.monitor_pid},
         {"ExitCode", state.exit_status},

@@ -141,6 +141,10 @@ int StartCommand(const std::vector<std::string>& args) {
       Note(ReportFailure(found.status()), &overall);
       continue;
     }
+    if (found->info.alive && !Runs(found->info)) {
+      Note(ReportFailure(WrongState(found->info, "can only start stopped containers")), &overall);
+      continue;
+    }
     const container::Config& config = found->info.config;
     container::AttachOptions options = {.attach_stdin = interactive && config.process.attach_stdin,
                                         .terminal = config.process.terminal,

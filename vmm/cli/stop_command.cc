@@ -128,6 +128,10 @@ std::vector<absl::Status> StopContainers(ContainerStore* store,
   for (size_t i = 0; i < containers.size(); ++i) {
     const container::ContainerInfo& info = containers[i].info;
     if (!info.alive) continue;
+    if (!Runs(info)) {
+      results[i] = WrongState(info, "can only stop created or running containers");
+      continue;
+    }
     absl::StatusOr<MonitorConnection> connection = ConnectTo(store, containers[i]);
     if (IsOver(connection.status())) {
       results[i] = AwaitDead(store, info.config.id, kKillPatience);

@@ -124,6 +124,7 @@ absl::StatusOr<std::string> StartProcessFrame(uint32_t process_id, uint64_t stre
   agent::ProcessSpec* process = message.mutable_start_process()->mutable_process();
   FillProcess(request.process, process_id, stream_token, process);
   process->set_discard_output(request.detach);
+  process->set_archiver(request.archiver);
   HULL_RETURN_IF_ERROR(AppendFrame(message, &frame));
   return frame;
 }

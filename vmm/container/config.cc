@@ -225,10 +225,8 @@ absl::StatusOr<json> ParseObject(absl::string_view text) {
 }
 
 constexpr std::pair<Status, const char*> kStatusNames[] = {
-    {Status::kCreated, "created"},
-    {Status::kRunning, "running"},
-    {Status::kExited, "exited"},
-    {Status::kFailed, "failed"},
+    {Status::kCreated, "created"}, {Status::kRunning, "running"}, {Status::kPaused, "paused"},
+    {Status::kExited, "exited"},   {Status::kFailed, "failed"},
 };
 
 }  // namespace

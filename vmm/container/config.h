@@ -90,9 +90,15 @@ struct Config {
 enum class Status {
   kCreated,  // never started
   kRunning,  // only while the monitor holds the container's lock: see ContainerStore
+  kPaused,   // likewise; no vCPU runs
   kExited,   // the process ran and has ended
   kFailed,   // Hull or the machine failed; `error` says how
 };
+
+// Whether it is one of a container that has processes.
+inline bool IsLive(Status status) {
+  return status == Status::kRunning || status == Status::kPaused;
+}
 
 struct State {
   Status status = Status::kRunning;

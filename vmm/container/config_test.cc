@@ -96,7 +96,8 @@ TEST(ConfigTest, RefusesWhatIsNoJson) {
 }
 
 TEST(StateTest, ComesBackAsItWas) {
-  for (const Status status : {Status::kRunning, Status::kExited, Status::kFailed}) {
+  for (const Status status :
+       {Status::kRunning, Status::kPaused, Status::kExited, Status::kFailed}) {
     State state = {.status = status,
                    .started_unix_ms = 1,
                    .finished_unix_ms = 2,

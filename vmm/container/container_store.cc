@@ -192,10 +192,10 @@ class DirectoryStore : public ContainerStore {
     HULL_ASSIGN_OR_RETURN(info.config, ReadConfig(id));
     HULL_ASSIGN_OR_RETURN(info.state, ReadState(id));
     info.alive = IsAlive(std::string(ShortId(id)));
-    if (info.alive || info.state.status != Status::kRunning) return info;
+    if (info.alive || !IsLive(info.state.status)) return info;
     // It ended between the two looks, or its monitor died without a word.
     HULL_ASSIGN_OR_RETURN(info.state, ReadState(id));
-    if (info.state.status == Status::kRunning) info.state = Died(info.state);
+    if (IsLive(info.state.status)) info.state = Died(info.state);
     return info;
   }
 
@@ -542,7 +542,7 @@ class DirectoryStore : public ContainerStore {
     if (absl::IsFailedPrecondition(state.status())) return absl::OkStatus();
     if (state.ok() && state->status == Status::kCreated) return absl::OkStatus();
     if (config->remove) return RemoveState(content.id, config->name);
-    if (state.ok() && state->status != Status::kRunning) return absl::OkStatus();
+    if (state.ok() && !IsLive(state->status)) return absl::OkStatus();
     return WriteState(*config, Died(state.ok() ? *state : State()));
   }
 

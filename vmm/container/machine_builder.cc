@@ -33,6 +33,7 @@ absl::StatusOr<std::string> BuildMachineSpec(const Config& config,
   sockets.guest_cid = machine::kMinGuestCid;
   sockets.connector = descriptors.connector;
   spec.rng = true;
+  if (descriptors.pause >= 0) spec.pause = descriptors.pause;
   HULL_RETURN_IF_ERROR(Annotate(machine::ValidateSpec(spec), "machine"));
   return machine::SerializeSpec(spec);
 }

@@ -16,6 +16,7 @@ struct MachineDescriptors {
   int initramfs = -1;
   int root = -1;
   int connector = -1;  // where connections for the guest come from (vmm/sandbox/broker.h)
+  int pause = -1;      // where the machine is paused (vmm/machine/pause_protocol.h)
   int console = -1;
   int layer = -1;  // the disk that takes the container's writes
 };

@@ -18,7 +18,8 @@ Config Example() {
 
 TEST(MachineBuilderTest, TheMachineIsWhatTheContainerAsksFor) {
   const absl::StatusOr<std::string> text = BuildMachineSpec(
-      Example(), {.kernel = 3, .initramfs = 4, .root = 5, .connector = 6, .console = -1});
+      Example(),
+      {.kernel = 3, .initramfs = 4, .root = 5, .connector = 6, .pause = 7, .console = -1});
   ASSERT_TRUE(text.ok()) << text.status();
   const absl::StatusOr<machine::MachineSpec> spec = machine::ParseSpec(*text);
   ASSERT_TRUE(spec.ok()) << spec.status();
@@ -31,6 +32,7 @@ TEST(MachineBuilderTest, TheMachineIsWhatTheContainerAsksFor) {
   EXPECT_TRUE(spec->block[0].read_only);
   EXPECT_EQ(spec->vsock->connector, 6);
   EXPECT_TRUE(spec->rng);
+  EXPECT_EQ(spec->pause, 7);
   EXPECT_FALSE(spec->console.has_value());
   EXPECT_EQ(spec->cmdline, "");
 }
@@ -50,7 +52,8 @@ TEST(MachineBuilderTest, TheLayerIsTheSecondDisk) {
 
 TEST(MachineBuilderTest, AConsoleShowsTheWholeBoot) {
   const absl::StatusOr<std::string> text = BuildMachineSpec(
-      Example(), {.kernel = 3, .initramfs = 4, .root = 5, .connector = 6, .console = 7});
+      Example(),
+      {.kernel = 3, .initramfs = 4, .root = 5, .connector = 6, .pause = -1, .console = 7});
   ASSERT_TRUE(text.ok()) << text.status();
   const absl::StatusOr<machine::MachineSpec> spec = machine::ParseSpec(*text);
   ASSERT_TRUE(spec.ok()) << spec.status();
@@ -61,8 +64,9 @@ TEST(MachineBuilderTest, AConsoleShowsTheWholeBoot) {
 TEST(MachineBuilderTest, WhatNoMachineCanBeIsRefused) {
   // No two files can have one number.
   EXPECT_FALSE(
-      BuildMachineSpec(Example(),
-                       {.kernel = 3, .initramfs = 4, .root = 5, .connector = 5, .console = -1})
+      BuildMachineSpec(
+          Example(),
+          {.kernel = 3, .initramfs = 4, .root = 5, .connector = 5, .pause = -1, .console = -1})
           .ok());
 }
 

@@ -18,6 +18,7 @@
 #include <optional>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -144,6 +145,9 @@ class Monitor : public AttachedClients::Handler,
       case AttachType::kKill:
         if (!outcome_.has_value()) outcome_ = Outcome{.exit_status = SignalStatus(SIGKILL)};
         return KillMachine();
+      case AttachType::kPause:
+      case AttachType::kResume:
+        return RequestPause(client, frame.type == AttachType::kPause);
       case AttachType::kOutputClosed: {
         const auto type = static_cast<AttachType>(frame.number);
         if (client == owner_) return streams_.CloseOutput(type);
@@ -182,6 +186,17 @@ class Monitor : public AttachedClients::Handler,
   }
 
   void OnConsoleEnd() override { MaybeStop(); }
+
+  void OnPaused(bool paused) override {
+    // One that came too late for a process that has ended is not to last.
+    if (answered_ || paused_ == paused) return AnswerPause();
+    paused_ = paused;
+    // Nobody in a machine that is paused can be asked for anything.
+    sessions_.SetRunning(!paused);
+    const absl::Status written = WriteLiveState();
+    if (!written.ok()) return FailMachine(written.message());
+    AnswerPause();
+  }
 
   // ---- Connections from the guest ----
 
@@ -415,20 +430,45 @@ class Monitor : public AttachedClients::Handler,
     sessions_.SetRunning(true);
     ClearDeadline();
     started_unix_ms_ = NowUnixMs();
+    const absl::Status written = WriteLiveState();
+    if (!written.ok()) return FailMachine(written.message());
+    clients_.SendToAll({.type = AttachType::kStarted});
+  }
+
+  // Of a container whose process runs.
+  absl::Status WriteLiveState() {
     State state;
+    state.status = paused_ ? Status::kPaused : Status::kRunning;
     state.started_unix_ms = started_unix_ms_;
     state.monitor_pid = getpid();
     state.vmm_pid = vmm_.pid();
-    const absl::Status written = store_->WriteState(config_, state);
-    if (!written.ok()) {
-      return FailMachine(absl::StrCat("its state cannot be written: ", written.message()));
+    return Annotate(store_->WriteState(config_, state), "its state cannot be written");
+  }
+
+  void RequestPause(ClientId client, bool pause) {
+    if (!running_ || answered_ || vmm_.ended() || vmm_.killed()) {
+      return clients_.Send(client, {.type = AttachType::kFailed,
+                                    .data = "the container is not running",
+                                    .number = kHullFailed});
     }
-    clients_.SendToAll({.type = AttachType::kStarted});
+    if (pause_waiters_.size() >= kMaxClients) {
+      return RefuseClient(client, "asked for a pause again and again");
+    }
+    pause_waiters_.push_back(client);
+    vmm_.SetPaused(pause);
+  }
+
+  void AnswerPause() {
+    for (const ClientId client : std::exchange(pause_waiters_, {})) {
+      clients_.Send(client, {.type = AttachType::kPaused, .number = paused_ ? 1u : 0u});
+    }
   }
 
   // The process's end, or that it cannot start, is known.
   void Answer(Outcome outcome) {
     answered_ = true;
+    // The machine has to hear that it is to end.
+    if (paused_ || !pause_waiters_.empty()) vmm_.SetPaused(false);
     sessions_.SetRunning(false);
     streams_.OnProcessGone();
     if (!outcome_.has_value()) outcome_ = std::move(outcome);
@@ -446,7 +486,8 @@ class Monitor : public AttachedClients::Handler,
   }
 
   void OnSignal(uint32_t signal) {
-    if (running_) {
+    if (running_ && !(paused_ && signal == SIGKILL)) {
+      // A machine that is paused gets it when it goes on.
       agent_.Send(SignalFrame(kMainProcessId, signal));
       if (signal == SIGKILL) InsistOnEnd();
       return;
@@ -454,7 +495,7 @@ class Monitor : public AttachedClients::Handler,
     const bool ends = signal == SIGINT || signal == SIGTERM || signal == SIGHUP ||
                       signal == SIGQUIT || signal == SIGKILL;
     if (!ends) return agent_.Send(SignalFrame(kMainProcessId, signal));
-    // Nothing of the container's runs yet that could want to know.
+    // Nothing of the container's runs that could want to know.
     if (!outcome_.has_value()) {
       outcome_ = Outcome{.exit_status = SignalStatus(static_cast<int>(signal))};
     }
@@ -527,7 +568,7 @@ class Monitor : public AttachedClients::Handler,
           Outcome{.exit_status = SignalStatus(SIGHUP),
                   .error = absl::StrCat("the hull run of container ", config_.name, " ", why)};
     }
-    if (running_) {
+    if (running_ && !paused_) {
       OrderShutdown();
     } else {
       KillMachine();
@@ -618,7 +659,9 @@ class Monitor : public AttachedClients::Handler,
   std::optional<LogWriter> log_;
   ExecSessions sessions_;  // the others
 
-  bool running_ = false;   // the process was started
+  bool running_ = false;  // the process was started
+  bool paused_ = false;   // no vCPU runs
+  std::vector<ClientId> pause_waiters_;
   bool answered_ = false;  // its end, or that it cannot start, is known
   bool shutdown_ordered_ = false;
   bool insisting_ = false;  // on an end by SIGKILL

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,6 +23,7 @@
 #include "vmm/container/disk.h"
 #include "vmm/container/machine_builder.h"
 #include "vmm/container/spawn.h"
+#include "vmm/machine/pause_protocol.h"
 #include "vmm/machine/spec.h"
 
 namespace hull::container {
@@ -54,6 +56,7 @@ VmmProcess::~VmmProcess() {
   if (process_.valid() && !ended_) loop_->RemoveFd(process_watch_);
   if (report_.valid()) loop_->RemoveFd(report_watch_);
   if (last_words_.valid()) loop_->RemoveFd(last_words_watch_);
+  if (pause_.valid()) loop_->RemoveFd(pause_watch_);
   if (console_.valid()) loop_->RemoveFd(console_watch_);
 }
 
@@ -71,6 +74,16 @@ absl::Status VmmProcess::Start(const Config& config, const VmmOptions& options) 
                                                         [this](uint32_t) { ReadLastWords(); }));
   last_words_ = std::move(last_words.read);
 
+  int pause[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pause) != 0) {
+    return PosixError("create a socket");
+  }
+  UniqueFd pause_end(pause[0]);
+  const UniqueFd machine_pause_end(pause[1]);
+  HULL_ASSIGN_OR_RETURN(pause_watch_,
+                        loop_->AddFd(pause_end.get(), EPOLLIN, [this](uint32_t) { ReadPause(); }));
+  pause_ = std::move(pause_end);
+
   SpawnOptions spawn;
   spawn.program = options.files.vmm;
   // 0 and 1 are /dev/null; 3 is for --report_fd and 8 for --parent_fd, the others are those of
@@ -85,9 +98,10 @@ absl::Status VmmProcess::Start(const Config& config, const VmmOptions& options) 
                initramfs.get(),
                root.get(),
                options.connector,
-               self.get()};
+               self.get(),
+               machine_pause_end.get()};
   MachineDescriptors descriptors = {
-      .kernel = 4, .initramfs = 5, .root = 6, .connector = 7, .console = -1};
+      .kernel = 4, .initramfs = 5, .root = 6, .connector = 7, .pause = 9, .console = -1};
   Pipe console;
   if (config.console) {
     HULL_ASSIGN_OR_RETURN(console, MakePipe());
@@ -201,6 +215,29 @@ absl::Status VmmProcess::PauseConsole(bool paused) {
   if (!console_.valid() || console_paused_ == paused) return absl::OkStatus();
   console_paused_ = paused;
   return loop_->ModifyFd(console_watch_, paused ? 0u : EPOLLIN);
+}
+
+void VmmProcess::SetPaused(bool paused) {
+  pause_wanted_ = paused;
+  if (!pause_.valid()) return;
+  const char request = paused ? machine::kPause : machine::kResume;
+  // The few requests that fit are all there are: the next waits for the answer. One to a machine
+  // that ends needs no answer.
+  send(pause_.get(), &request, sizeof(request), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+void VmmProcess::ReadPause() {
+  char answer;
+  const ssize_t n = recv(pause_.get(), &answer, sizeof(answer), MSG_DONTWAIT);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n != 1) {
+    loop_->RemoveFd(pause_watch_);
+    pause_.Reset();
+    return;
+  }
+  // One that nobody waits for any more, or ever did, is nothing.
+  if (answer != (pause_wanted_ ? machine::kPause : machine::kResume)) return;
+  handler_->OnPaused(pause_wanted_);
 }
 
 void VmmProcess::OnProcessEnd() {

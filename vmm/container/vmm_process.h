@@ -53,6 +53,8 @@ class VmmProcess {
     // A piece of the guest's serial console, as a whole attach frame of type kConsole.
     virtual void OnConsole(absl::string_view frame) = 0;
     virtual void OnConsoleEnd() = 0;
+    // The vCPUs have paused, or go on: the answer to the last SetPaused().
+    virtual void OnPaused(bool paused) = 0;
   };
 
   // Both outlive this.
@@ -81,6 +83,8 @@ class VmmProcess {
   void ClearAway();
   // The directory in which that is to remove one; empty: none.
   std::string cgroup_parent() const { return cgroup_.has_value() ? cgroup_->parent() : ""; }
+  // Asks the machine to pause or to go on. Nothing for one that is over.
+  void SetPaused(bool paused);
   // Pieces of the console come only while it is not paused.
   absl::Status PauseConsole(bool paused);
 
@@ -92,6 +96,7 @@ class VmmProcess {
   void OnProcessEnd();
   void ReadReport();
   void ReadConsole();
+  void ReadPause();
   bool ReadLastWords();
   void EndMachine();
 
@@ -113,6 +118,9 @@ class VmmProcess {
   UniqueFd last_words_;
   EventLoop::Id last_words_watch_ = 0;
   std::string last_words_text_;
+  UniqueFd pause_;
+  EventLoop::Id pause_watch_ = 0;
+  bool pause_wanted_ = false;
   UniqueFd console_;
   EventLoop::Id console_watch_ = 0;
   bool console_paused_ = false;

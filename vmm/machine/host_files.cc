@@ -125,6 +125,11 @@ absl::StatusOr<HostFiles> HostFiles::Open(const MachineSpec& spec, UniqueFd kvm_
     if (!connector.ok()) return Annotate(connector.status(), "vsock.connector");
     files.vsock_connector = *std::move(connector);
   }
+  if (spec.pause.has_value()) {
+    absl::StatusOr<UniqueFd> pause = OpenFileRef(FileRef{*spec.pause}, 0);
+    if (!pause.ok()) return Annotate(pause.status(), "pause");
+    files.pause = *std::move(pause);
+  }
   if (spec.pc.has_value()) HULL_RETURN_IF_ERROR(OpenPc(*spec.pc, files));
   return files;
 }
@@ -136,7 +141,7 @@ std::vector<int> HostFiles::Descriptors() const {
   };
   for (const UniqueFd* fd :
        {&kernel, &initramfs, &firmware, &console_output, &console_input, &vsock_listener,
-        &vsock_connector, &video_firmware, &cdrom, &control}) {
+        &vsock_connector, &pause, &video_firmware, &cdrom, &control}) {
     add(*fd);
   }
   for (const UniqueFd& diskette : diskettes) add(diskette);

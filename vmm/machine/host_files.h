@@ -26,6 +26,7 @@ struct HostFiles {
   UniqueFd vsock_listener = {};
   // Where the guest's connections to the host come from (sandbox/broker.h).
   UniqueFd vsock_connector = {};
+  UniqueFd pause = {};  // where the machine is paused
 
   // Of a pc machine.
   UniqueFd video_firmware = {};

@@ -406,6 +406,9 @@ absl::Status ValidateSpec(const MachineSpec& spec) {
           CheckPath(spec.vsock->host_socket, "vsock.host_socket", kMaxSocketPathSize));
     }
   }
+  if (spec.pause.has_value()) {
+    HULL_RETURN_IF_ERROR(CheckFile(FileRef{*spec.pause}, "pause", descriptors));
+  }
   return absl::OkStatus();
 }
 
@@ -425,8 +428,8 @@ absl::StatusOr<MachineSpec> ParseSpec(absl::string_view text) {
       const Object root,
       Object::Create(document, "",
                      {"version", "machine", "vcpus", "memory_bytes", "kernel", "initramfs",
-                      "cmdline", "firmware", "console", "block", "vsock", "rng", "video_firmware",
-                      "diskettes", "disks", "cdrom", "boot", "control"}));
+                      "cmdline", "firmware", "console", "block", "vsock", "rng", "pause",
+                      "video_firmware", "diskettes", "disks", "cdrom", "boot", "control"}));
   HULL_ASSIGN_OR_RETURN(const std::string machine, root.String("machine"));
   MachineSpec spec;
   if (machine == kPc) {
@@ -477,6 +480,12 @@ absl::StatusOr<MachineSpec> ParseSpec(absl::string_view text) {
     HULL_RETURN_IF_ERROR(Object::Create(root.Get("rng"), "rng", {}).status());
     spec.rng = true;
   }
+  if (root.Has("pause")) {
+    HULL_ASSIGN_OR_RETURN(const Object pause, Object::Create(root.Get("pause"), "pause", {"fd"}));
+    HULL_ASSIGN_OR_RETURN(const uint64_t fd,
+                          pause.Integer("fd", 0, std::numeric_limits<int>::max()));
+    spec.pause = static_cast<int>(fd);
+  }
   HULL_RETURN_IF_ERROR(ValidateSpec(spec));
   return spec;
 }
@@ -521,6 +530,7 @@ std::string SerializeSpec(const MachineSpec& spec) {
     document["vsock"] = std::move(vsock);
   }
   if (spec.rng) document["rng"] = json::object();
+  if (spec.pause.has_value()) document["pause"] = {{"fd", *spec.pause}};
   if (spec.pc.has_value()) {
     if (spec.pc->video_firmware.has_value()) {
       document["video_firmware"] = FileToJson(*spec.pc->video_firmware);

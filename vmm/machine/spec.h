@@ -129,6 +129,9 @@ struct MachineSpec {
   std::vector<BlockSpec> block;
   std::optional<VsockSpec> vsock;
   bool rng = false;
+  // An inherited descriptor of the socket at whose other end the machine is paused
+  // (vmm/machine/pause_protocol.h).
+  std::optional<int> pause;
 
   bool operator==(const MachineSpec&) const = default;
 };

@@ -19,7 +19,7 @@ constexpr char kFull[] = R"({
   "console": {"fd": 1, "input": {"fd": 0}},
   "block": [{"id": "root", "path": "/r.erofs", "read_only": true},
             {"id": "data", "fd": 9, "direct": true}],
-  "vsock": {"guest_cid": 3, "host_socket": "/run/v"}, "rng": {}
+  "vsock": {"guest_cid": 3, "host_socket": "/run/v"}, "rng": {}, "pause": {"fd": 8}
 })";
 
 constexpr char kSmall[] =
@@ -54,6 +54,7 @@ TEST(ParseSpecTest, Everything) {
   EXPECT_TRUE(spec->block[1].direct);
   EXPECT_EQ(spec->vsock->host_socket, "/run/v");
   EXPECT_TRUE(spec->rng);
+  EXPECT_EQ(spec->pause, 8);
 }
 
 TEST(ParseSpecTest, WhatIsOptionalIsAbsent) {
@@ -63,6 +64,7 @@ TEST(ParseSpecTest, WhatIsOptionalIsAbsent) {
   EXPECT_FALSE(spec->console.has_value());
   EXPECT_FALSE(spec->vsock.has_value());
   EXPECT_FALSE(spec->rng);
+  EXPECT_FALSE(spec->pause.has_value());
   EXPECT_TRUE(spec->block.empty());
 }
 
@@ -81,6 +83,7 @@ TEST(ParseSpecTest, ErrorsNameTheField) {
   EXPECT_EQ(Error("\"rng\": {}", "\"colour\": 1"), "colour: unknown field");
   EXPECT_EQ(Error("\"rng\": {}", "\"rng\": {\"x\": 1}"), "rng.x: unknown field");
   EXPECT_EQ(Error("\"rng\": {}", "\"rng\": true"), "rng: expected an object");
+  EXPECT_EQ(Error("{\"fd\": 8}", "{}"), "pause.fd: missing");
   EXPECT_EQ(Error("{\"path\": \"/k\"}", "{\"path\": \"/k\", \"extra\": 1}"),
             "kernel.extra: unknown field");
   EXPECT_EQ(Error("{\"path\": \"/k\"}", "{}"), "kernel: expected either \"path\" or \"fd\"");
