@@ -25,6 +25,7 @@
 #include "vmm/cli/ps_command.h"
 #include "vmm/cli/registry_commands.h"
 #include "vmm/cli/run_command.h"
+#include "vmm/cli/screen_commands.h"
 #include "vmm/cli/start_command.h"
 #include "vmm/cli/stop_command.h"
 #include "vmm/cli/version.h"
@@ -49,6 +50,10 @@ Usage: hull VERB [ARG...]
   pause    Stop all that some do         unpause Let them go on
   cp       Copy files out of one or in   diff    Show what one has changed
   export   Write all files of one
+
+Containers that are a PC, for DOS and the like:
+  screentext  Print its screen           sendkeys  Type on its keyboard
+  screenshot  Write a picture of it
 
   images   List images                   pull    Fetch one from a registry
   load     Take some from an archive     push    Send one to a registry
@@ -96,6 +101,9 @@ constexpr Verb kVerbs[] = {
     {"pause", PauseCommand},
     {"unpause", UnpauseCommand},
     {"wait", WaitCommand},
+    {"screentext", ScreentextCommand},
+    {"screenshot", ScreenshotCommand},
+    {"sendkeys", SendkeysCommand},
     {"rename", RenameCommand},
     {"cp", CopyCommand},
     {"diff", DiffCommand},

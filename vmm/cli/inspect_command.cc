@@ -138,6 +138,8 @@ json Describe(const ContainerStore& store, const ContainerInfo& info) {
         {"RootImage", config.root_image},
         {"Storage", std::move(storage)},
         {"Console", config.console},
+        {"Model", config.pc.has_value() ? "pc" : "micro"},
+        {"Boot", config.pc.has_value() ? config.pc->boot : ""},
         {"VmmPid", state.vmm_pid},
         {"MonitorPid", state.monitor_pid},
         {"Cgroup", CgroupOf(state.vmm_pid)},

@@ -23,6 +23,7 @@
 #include "vmm/cli/load_progress.h"
 #include "vmm/cli/message.h"
 #include "vmm/cli/monitor_command.h"
+#include "vmm/cli/pc_containers.h"
 #include "vmm/cli/place.h"
 #include "vmm/cli/run_flags.h"
 #include "vmm/container/config.h"
@@ -87,6 +88,10 @@ absl::StatusOr<container::Config> BuildConfig(const RunFlags& flags,
   }
   config.stop_timeout_seconds = flags.stop_timeout_seconds;
   config.log_max_bytes = flags.log_max_bytes;
+  if (image.machine.has_value()) {
+    HULL_RETURN_IF_ERROR(CompletePcConfig(flags, image, &config));
+    return config;
+  }
   container::ProcessOptions options = {.entrypoint = flags.entrypoint,
                                        .command = flags.command,
                                        .env_files = flags.env_files,
@@ -201,9 +206,8 @@ absl::StatusOr<std::string> CreateContainer(const Request& request) {
                         OpenContainers(request.installation));
   HULL_ASSIGN_OR_RETURN(const UniqueFd lock, store->Create(config));
   absl::Status status = MakeLayer(request.installation, *store, config);
-  if (status.ok()) {
-    status = store->WriteState(config, {.status = container::Status::kCreated});
-  }
+  if (status.ok()) status = MakePcDisk(*store, config);
+  if (status.ok()) status = store->WriteState(config, {.status = container::Status::kCreated});
   if (status.ok()) status = cidfile.Write(config.id);
   if (!status.ok()) {
     store->Finish(config, /*discard=*/true).IgnoreError();  // the first error is the one to tell
@@ -223,6 +227,7 @@ absl::StatusOr<container::Outcome> RunContainer(const Request& request) {
                         OpenContainers(request.installation));
   HULL_ASSIGN_OR_RETURN(UniqueFd lock, store->Create(config));
   absl::Status status = MakeLayer(request.installation, *store, config);
+  if (status.ok()) status = MakePcDisk(*store, config);
   if (status.ok()) status = cidfile.Write(config.id);
   StartedMonitor monitor;
   if (status.ok()) {

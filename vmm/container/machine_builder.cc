@@ -1,13 +1,40 @@
 #include "vmm/container/machine_builder.h"
 
+#include "absl/strings/str_cat.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
 #include "vmm/machine/spec.h"
 
 namespace hull::container {
+namespace {
+
+absl::StatusOr<std::string> BuildPcSpec(const Config& config,
+                                        const MachineDescriptors& descriptors) {
+  machine::MachineSpec spec;
+  spec.vcpus = config.cpus;
+  spec.memory_bytes = config.memory_bytes;
+  spec.firmware.emplace().source = descriptors.kernel;
+  spec.console.emplace().output.source = descriptors.console;
+  machine::PcSpec& pc = spec.pc.emplace();
+  pc.video_firmware.emplace().source = descriptors.video_firmware;
+  pc.control = descriptors.control;
+  if (descriptors.pause >= 0) spec.pause = descriptors.pause;
+  if (config.pc->boot != "floppy") {
+    return absl::UnimplementedError(
+        absl::StrCat("machine: it cannot boot from a ", config.pc->boot, " yet"));
+  }
+  machine::DisketteSpec& diskette = pc.diskettes.emplace_back();
+  diskette.file.source = descriptors.root;
+  diskette.read_only = config.read_only;
+  HULL_RETURN_IF_ERROR(Annotate(machine::ValidateSpec(spec), "machine"));
+  return machine::SerializeSpec(spec);
+}
+
+}  // namespace
 
 absl::StatusOr<std::string> BuildMachineSpec(const Config& config,
                                              const MachineDescriptors& descriptors) {
+  if (config.pc.has_value()) return BuildPcSpec(config, descriptors);
   machine::MachineSpec spec;
   spec.vcpus = config.cpus;
   spec.memory_bytes = config.memory_bytes;
