@@ -240,13 +240,26 @@ bool HostMessageDecoder::TakeContainer(const void* container_spec) {
   if (*start_.root.device == '\0' || *start_.root.filesystem_type == '\0') {
     return Refuse({"no root device or no filesystem type"});
   }
-  if (container.root.which_writable_layer != hull_agent_RootFilesystem_tmpfs_tag) {
-    return Refuse({"no writable layer of a kind that this agent knows"});
-  }
   start_.hostname = {hostname, container.hostname.size};
   start_.root.read_only = container.root.read_only;
-  start_.root.tmpfs_bytes = container.root.writable_layer.tmpfs.size_bytes;
-  return true;
+  const auto& layer = container.root.writable_layer;
+  switch (container.root.which_writable_layer) {
+    case hull_agent_RootFilesystem_tmpfs_tag:
+      start_.root.tmpfs_bytes = layer.tmpfs.size_bytes;
+      return true;
+    case hull_agent_RootFilesystem_disk_tag:
+      start_.root.layer_device = StoreName(layer.disk.device);
+      start_.root.layer_filesystem_type = StoreName(layer.disk.filesystem_type);
+      if (start_.root.layer_device == nullptr || start_.root.layer_filesystem_type == nullptr) {
+        return Refuse({"a name holds a NUL byte"});
+      }
+      if (*start_.root.layer_device == '\0' || *start_.root.layer_filesystem_type == '\0') {
+        return Refuse({"no device or no filesystem type of the writable layer"});
+      }
+      return true;
+    default:
+      return Refuse({"no writable layer of a kind that this agent knows"});
+  }
 }
 
 bool HostMessageDecoder::TakeProcess(const void* process_spec) {
@@ -266,6 +279,7 @@ bool HostMessageDecoder::TakeProcess(const void* process_spec) {
   start_.stream_token = process.stream_token;
   start_.attach_stdin = process.attach_stdin;
   start_.discard_output = process.discard_output;
+  start_.archiver = process.archiver;
   start_.has_terminal = process.has_terminal;
   start_.additional_gid_count = process.additional_gids_count;
   std::copy_n(process.additional_gids, process.additional_gids_count, start_.additional_gids);

@@ -29,7 +29,10 @@ struct RootRequest {
   const char* device;
   const char* filesystem_type;
   bool read_only;
-  uint64_t tmpfs_bytes;  // 0: the kernel's default
+  // Of the disk that takes the container's writes; null: they are kept in memory.
+  const char* layer_device;
+  const char* layer_filesystem_type;
+  uint64_t tmpfs_bytes;  // in memory: 0: the kernel's default
 };
 
 struct RlimitRequest {
@@ -64,6 +67,7 @@ struct StartRequest {
   uint64_t stream_token;
   bool attach_stdin;
   bool discard_output;
+  bool archiver;
   bool has_terminal;
   WindowSize terminal;
   const char* args[kMaxArgs + 1];  // ends with a null pointer, as execve(2) wants it
@@ -89,6 +93,7 @@ struct StartRequest {
     stream_token = 0;
     attach_stdin = false;
     discard_output = false;
+    archiver = false;
     has_terminal = false;
     terminal = {};
     args[0] = nullptr;

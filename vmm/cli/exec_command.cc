@@ -75,7 +75,7 @@ absl::StatusOr<container::Outcome> Exec(const Installation& installation, const 
   HULL_RETURN_IF_ERROR(
       RefusePc(container.info, "processes to be beside (hull sendkeys types on it)"));
   constexpr char kOnlyRunning[] = "can only create exec sessions on running containers";
-  if (!container.info.alive) return WrongState(container.info, kOnlyRunning);
+  if (!Runs(container.info)) return WrongState(container.info, kOnlyRunning);
   HULL_ASSIGN_OR_RETURN(const container::ExecRequest request,
                         BuildRequest(flags, container.info.config.process));
   absl::StatusOr<UniqueFd> socket = Connect(store.get(), container.info.config.id);

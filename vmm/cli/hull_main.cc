@@ -1,4 +1,4 @@
-// The program `hull`: finds the verb and leaves the rest to it.
+#include "vmm/cli/hull_main.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -9,6 +9,8 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "vmm/base/out_of_memory.h"
+#include "vmm/cli/copy_command.h"
+#include "vmm/cli/diff_command.h"
 #include "vmm/cli/exec_command.h"
 #include "vmm/cli/image_commands.h"
 #include "vmm/cli/image_transfer_commands.h"
@@ -19,6 +21,7 @@
 #include "vmm/cli/logs_command.h"
 #include "vmm/cli/message.h"
 #include "vmm/cli/monitor_command.h"
+#include "vmm/cli/pause_command.h"
 #include "vmm/cli/ps_command.h"
 #include "vmm/cli/registry_commands.h"
 #include "vmm/cli/run_command.h"
@@ -44,6 +47,9 @@ Usage: hull VERB [ARG...]
   kill     Send them a signal            rename  Give one another name
   rm       Remove containers             exec    Run one more command in one
   top      Show what runs in one         stats   Show what some use
+  pause    Stop all that some do         unpause Let them go on
+  cp       Copy files out of one or in   diff    Show what one has changed
+  export   Write all files of one
 
 Containers that are a PC, for DOS and the like:
   screentext  Print its screen           sendkeys  Type on its keyboard
@@ -92,11 +98,16 @@ constexpr Verb kVerbs[] = {
     {"exec", ExecCommand},
     {"top", TopCommand},
     {"stats", StatsCommand},
+    {"pause", PauseCommand},
+    {"unpause", UnpauseCommand},
     {"wait", WaitCommand},
     {"screentext", ScreentextCommand},
     {"screenshot", ScreenshotCommand},
     {"sendkeys", SendkeysCommand},
     {"rename", RenameCommand},
+    {"cp", CopyCommand},
+    {"diff", DiffCommand},
+    {"export", ExportCommand},
     {"images", ImagesCommand},
     {"load", LoadCommand},
     {"import", ImportCommand},
@@ -127,7 +138,9 @@ void FillStandardStreams() {
   }
 }
 
-int Main(int argc, char** argv) {
+}  // namespace
+
+int HullMain(int argc, char** argv) {
   FillStandardStreams();
   ExitWhenOutOfMemory(
       "hull: out of memory: this process may not have, or the machine has not, more\n",
@@ -144,7 +157,4 @@ int Main(int argc, char** argv) {
   return container::kHullFailed;
 }
 
-}  // namespace
 }  // namespace hull::cli
-
-int main(int argc, char** argv) { return hull::cli::Main(argc, argv); }

@@ -25,6 +25,7 @@
 #include "vmm/cli/usage_formatter.h"
 #include "vmm/container/config.h"
 #include "vmm/container/container_store.h"
+#include "vmm/container/disk.h"
 #include "vmm/container/log_format.h"
 #include "vmm/container/monitor.h"
 
@@ -83,6 +84,16 @@ json Describe(const ContainerStore& store, const ContainerInfo& info) {
   json command = process.args;
   json arguments = command;
   arguments.erase(0);
+  json storage = {{"Type", config.storage_bytes > 0 ? "disk" : "memory"},
+                  {"Path", ""},
+                  {"SizeBytes", config.storage_bytes},
+                  {"AllocatedBytes", 0}};
+  if (config.storage_bytes > 0) {
+    storage["Path"] = container::LayerPath(directory);
+    const absl::StatusOr<container::DiskUsage> usage =
+        container::LookAtDisk(container::LayerPath(directory));
+    if (usage.ok()) storage["AllocatedBytes"] = usage->allocated_bytes;
+  }
   json log = {{"Type", config.log_max_bytes > 0 ? "cri" : "none"},
               {"Path", config.log_max_bytes > 0 ? container::LogPath(directory, 0) : ""},
               {"MaxSize", config.log_max_bytes},
@@ -98,7 +109,7 @@ json Describe(const ContainerStore& store, const ContainerInfo& info) {
       {"State",
        {{"Status", container::StatusName(state.status)},
         {"Running", running},
-        {"Paused", false},
+        {"Paused", state.status == Status::kPaused},
         {"Pid", state.vmm_pid},
         {"ConmonPid", state.monitor_pid},
         {"ExitCode", state.exit_status},
@@ -119,12 +130,13 @@ json Describe(const ContainerStore& store, const ContainerInfo& info) {
        {{"AutoRemove", config.remove},
         {"ReadonlyRootfs", config.read_only},
         {"Memory", config.memory_bytes},
-        {"NanoCpus", uint64_t{config.cpus} * 1'000'000'000},
+        {"NanoCpus", config.cpu_millis * 1'000'000},
         {"LogConfig", std::move(log)}}},
       {"Machine",
        {{"Vcpus", config.cpus},
         {"MemoryBytes", config.memory_bytes},
         {"RootImage", config.root_image},
+        {"Storage", std::move(storage)},
         {"Console", config.console},
         {"Model", config.pc.has_value() ? "pc" : "micro"},
         {"Boot", config.pc.has_value() ? config.pc->boot : ""},

@@ -76,7 +76,7 @@ absl::StatusOr<std::string> Top(const Installation& installation, const std::str
   HULL_ASSIGN_OR_RETURN(const Named container, FindContainer(store.get(), name));
   HULL_RETURN_IF_ERROR(RefusePc(container.info, "processes"));
   constexpr char kOnlyRunning[] = "top can only be used on running containers";
-  if (!container.info.alive) return WrongState(container.info, kOnlyRunning);
+  if (!Runs(container.info)) return WrongState(container.info, kOnlyRunning);
   HULL_ASSIGN_OR_RETURN(const UniqueFd socket, Connect(store.get(), container.info.config.id));
   HULL_ASSIGN_OR_RETURN(const std::vector<ListedProcess> processes,
                         container::AskForProcesses(socket.get(), kPatience));
@@ -180,7 +180,7 @@ absl::StatusOr<std::vector<Named>> Running(ContainerStore* store,
   for (const std::string& name : names) {
     HULL_ASSIGN_OR_RETURN(Named container, FindContainer(store, name));
     HULL_RETURN_IF_ERROR(RefusePc(container.info, "agent that could tell what it uses"));
-    if (!container.info.alive) {
+    if (!Runs(container.info)) {
       return WrongState(container.info, "stats can only be used on running containers");
     }
     running.push_back(std::move(container));

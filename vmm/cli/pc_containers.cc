@@ -26,7 +26,7 @@ absl::Status CompletePcConfig(const RunFlags& flags, const images::ResolvedImage
   } kUseless[] = {
       {!flags.command.empty(), "a command", "it boots from its disk"},
       {flags.entrypoint.has_value(), "--entrypoint", "it boots from its disk"},
-      {flags.cpus != 1, "--cpus", "it has one CPU"},
+      {flags.cpus.count != 1, "--cpus above 1", "it has one CPU"},
       {!flags.env.empty(), "--env", "it has no environment"},
       {!flags.env_files.empty(), "--env-file", "it has no environment"},
       {!flags.working_directory.empty(), "--workdir", "it has no processes"},
@@ -34,6 +34,7 @@ absl::Status CompletePcConfig(const RunFlags& flags, const images::ResolvedImage
       {!flags.hostname.empty(), "--hostname", "it has no host name"},
       {flags.stop_signal.has_value(), "--stop-signal",
        "it has no processes; stop ends the machine"},
+      {flags.storage_bytes.has_value(), "--storage-size", "its disk is as large as its image says"},
       {flags.console, "--console", "what it writes to COM1 is shown anyway"},
       {flags.interactive != flags.terminal, flags.terminal ? "-t without -i" : "-i without -t",
        "it has a screen and a keyboard, which -it makes of this terminal"},
@@ -51,6 +52,9 @@ absl::Status CompletePcConfig(const RunFlags& flags, const images::ResolvedImage
   config->process.args = {boot};
   config->process.attach_stdin = flags.interactive;
   config->process.terminal = flags.terminal;
+  config->storage_bytes = 0;
+  // Nobody writes to it.
+  if (image.machine->boot == images::BootDevice::kCdrom) config->read_only = true;
   return absl::OkStatus();
 }
 

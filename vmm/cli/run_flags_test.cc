@@ -31,7 +31,7 @@ TEST(RunFlagsTest, Defaults) {
   ASSERT_TRUE(flags.ok()) << flags.status();
   EXPECT_EQ(flags->image, "busybox");
   EXPECT_THAT(flags->command, IsEmpty());
-  EXPECT_EQ(flags->cpus, 1u);
+  EXPECT_EQ(flags->cpus.count, 1u);
   EXPECT_EQ(flags->memory_bytes, uint64_t{128} << 20);
   EXPECT_FALSE(flags->remove || flags->interactive || flags->console || flags->read_only);
   EXPECT_FALSE(flags->entrypoint.has_value());
@@ -46,7 +46,7 @@ TEST(RunFlagsTest, EveryFlag) {
   ASSERT_TRUE(flags.ok()) << flags.status();
   EXPECT_TRUE(flags->remove && flags->read_only && flags->console && flags->interactive);
   EXPECT_EQ(flags->name, "web");
-  EXPECT_EQ(flags->cpus, 2u);
+  EXPECT_EQ(flags->cpus.count, 2u);
   EXPECT_EQ(flags->memory_bytes, uint64_t{64} << 20);
   EXPECT_THAT(flags->env, ElementsAre("A=1", "B=2", "C="));
   EXPECT_THAT(flags->env_files, ElementsAre("f"));
@@ -97,6 +97,13 @@ TEST(RunFlagsTest, MistakesAreNamed) {
   EXPECT_THAT(Error({"--stop-timeout", "-1", "busybox"}), HasSubstr("--stop-timeout"));
   EXPECT_THAT(Error({"--log-max-size", "1k", "busybox"}), HasSubstr("--log-max-size"));
   EXPECT_THAT(Error({"--pull", "often", "busybox"}), HasSubstr("--pull"));
+  EXPECT_THAT(Error({"--storage-size", "1m", "busybox"}), HasSubstr("--storage-size"));
+}
+
+TEST(RunFlagsTest, TheDiskForWhatIsWritten) {
+  EXPECT_EQ(Parse({"busybox"})->storage_bytes, std::nullopt);
+  EXPECT_EQ(Parse({"--storage-size", "0", "busybox"})->storage_bytes, 0u);
+  EXPECT_EQ(Parse({"--storage-size=1.5g", "busybox"})->storage_bytes, uint64_t{3} << 29);
 }
 
 TEST(RunFlagsTest, TheFlagsOfALifeInTheBackground) {
@@ -138,6 +145,7 @@ TEST(RunFlagsTest, HelpFitsAScreenAndListsEveryFlag) {
                              "--stop-signal",
                              "--stop-timeout",
                              "--log-max-size",
+                             "--storage-size",
                              "IMAGE [CMD [ARG...]]"}) {
       EXPECT_THAT(help, HasSubstr(name));
     }

@@ -42,10 +42,6 @@ int Report(const absl::StatusOr<Outcome>& outcome) {
   return outcome->exit_status;
 }
 
-void Note(int status, int* overall) {
-  if (*overall == 0) *overall = status;
-}
-
 absl::StatusOr<StartedMonitor> StartExisting(const Installation& installation,
                                              ContainerStore* store, const std::string& id,
                                              ClientMode mode, container::Config* config) {
@@ -145,6 +141,10 @@ int StartCommand(const std::vector<std::string>& args) {
     const absl::StatusOr<Named> found = FindContainer(store, name);
     if (!found.ok()) {
       Note(ReportFailure(found.status()), &overall);
+      continue;
+    }
+    if (found->info.alive && !Runs(found->info)) {
+      Note(ReportFailure(WrongState(found->info, "can only start stopped containers")), &overall);
       continue;
     }
     const container::Config& config = found->info.config;

@@ -45,6 +45,7 @@ absl::StatusOr<AttachFrame> DecodeAttachFrame(absl::string_view message) {
       return frame;
     case AttachType::kHello:
     case AttachType::kExited:
+    case AttachType::kPaused:
       if (payload.size() != 1) return Malformed("a number of the wrong length");
       frame.number = ByteAt(payload, 0);
       return frame;
@@ -83,6 +84,8 @@ absl::StatusOr<AttachFrame> DecodeAttachFrame(absl::string_view message) {
     case AttachType::kDetach:
     case AttachType::kListProcesses:
     case AttachType::kGetStatistics:
+    case AttachType::kPause:
+    case AttachType::kResume:
       if (!payload.empty()) return Malformed("a payload where there is none");
       return frame;
   }
@@ -94,6 +97,7 @@ std::string EncodeAttachFrame(const AttachFrame& frame) {
   switch (frame.type) {
     case AttachType::kHello:
     case AttachType::kExited:
+    case AttachType::kPaused:
     case AttachType::kSignal:
     case AttachType::kOutputClosed:
     case AttachType::kFailed:

@@ -225,10 +225,8 @@ absl::StatusOr<json> ParseObject(absl::string_view text) {
 }
 
 constexpr std::pair<Status, const char*> kStatusNames[] = {
-    {Status::kCreated, "created"},
-    {Status::kRunning, "running"},
-    {Status::kExited, "exited"},
-    {Status::kFailed, "failed"},
+    {Status::kCreated, "created"}, {Status::kRunning, "running"}, {Status::kPaused, "paused"},
+    {Status::kExited, "exited"},   {Status::kFailed, "failed"},
 };
 
 }  // namespace
@@ -258,7 +256,9 @@ std::string SerializeConfig(const Config& config) {
   object.Add("console", config.console);
   object.Add("remove", config.remove);
   object.Add("cpus", config.cpus);
+  object.Add("cpu_millis", config.cpu_millis);
   object.Add("memory_bytes", config.memory_bytes);
+  object.Add("storage_bytes", config.storage_bytes);
   object.Add("labels", config.labels);
   object.Add("stop_signal", config.stop_signal);
   object.Add("stop_timeout_seconds", config.stop_timeout_seconds);
@@ -289,7 +289,9 @@ absl::StatusOr<Config> ParseConfig(absl::string_view text) {
   object.Take("console", &config.console);
   object.Take("remove", &config.remove);
   object.Take("cpus", &config.cpus);
+  object.Take("cpu_millis", &config.cpu_millis);
   object.Take("memory_bytes", &config.memory_bytes);
+  object.Take("storage_bytes", &config.storage_bytes);
   object.Take("labels", &config.labels);
   object.Take("stop_signal", &config.stop_signal);
   object.Take("stop_timeout_seconds", &config.stop_timeout_seconds);

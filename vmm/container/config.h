@@ -16,7 +16,7 @@
 namespace hull::container {
 
 // Raised when an older Hull would misunderstand the files.
-inline constexpr uint64_t kConfigVersion = 2;
+inline constexpr uint64_t kConfigVersion = 3;
 inline constexpr uint64_t kStateVersion = 2;
 
 // The longest config.json or state.json that is read or written. What the agent takes for one
@@ -69,7 +69,11 @@ struct Config {
   bool remove = false;   // the container is removed when it has ended
 
   uint32_t cpus = 0;
+  uint64_t cpu_millis = 0;  // thousandths of a processor's time for all of them together
   uint64_t memory_bytes = 0;
+  // Size of the disk that takes what the container writes to its root (storage.h); 0: that is kept
+  // in the guest's memory, and is gone when it ends.
+  uint64_t storage_bytes = 0;
 
   std::vector<std::string> labels = {};  // KEY=VALUE, sorted, each key once
   uint32_t stop_signal = 15;             // what `hull stop` sends first
@@ -86,9 +90,15 @@ struct Config {
 enum class Status {
   kCreated,  // never started
   kRunning,  // only while the monitor holds the container's lock: see ContainerStore
+  kPaused,   // likewise; no vCPU runs
   kExited,   // the process ran and has ended
   kFailed,   // Hull or the machine failed; `error` says how
 };
+
+// Whether it is one of a container that has processes.
+inline bool IsLive(Status status) {
+  return status == Status::kRunning || status == Status::kPaused;
+}
 
 struct State {
   Status status = Status::kRunning;

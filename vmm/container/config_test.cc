@@ -29,7 +29,9 @@ Config Example() {
   config.read_only = true;
   config.remove = true;
   config.cpus = 2;
+  config.cpu_millis = 1500;
   config.memory_bytes = uint64_t{1} << 40;
+  config.storage_bytes = uint64_t{10} << 30;
   return config;
 }
 
@@ -45,6 +47,18 @@ TEST(ConfigTest, ComesBackAsItWas) {
   EXPECT_EQ(*config, Example());
 }
 
+TEST(ConfigTest, APcMachineIsOneOnlyWhereItIs) {
+  EXPECT_THAT(SerializeConfig(Example()), testing::Not(HasSubstr("\"pc\"")));
+  Config config = Example();
+  config.pc = PcMachine{.boot = "floppy"};
+  const std::string text = SerializeConfig(config);
+  const absl::StatusOr<Config> parsed = ParseConfig(text);
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(*parsed, config);
+  EXPECT_FALSE(ParseConfig(Replace(text, "\"boot\":", "\"boots\":")).ok());
+  EXPECT_FALSE(ParseConfig(Replace(text, "{\"boot\":\"floppy\"}", "7")).ok());
+}
+
 TEST(ConfigTest, IsPlainJson) {
   const std::string text = SerializeConfig(Example());
   EXPECT_THAT(text, HasSubstr(R"("echo \"\\\u000a\u0009\u0001\"")"));
@@ -55,7 +69,8 @@ TEST(ConfigTest, IsPlainJson) {
 TEST(ConfigTest, RefusesWhatItDoesNotKnow) {
   const std::string good = SerializeConfig(Example());
   EXPECT_TRUE(absl::IsFailedPrecondition(
-      ParseConfig(Replace(good, "\"version\":2", "\"version\":1")).status()));
+      ParseConfig(Replace(good, "\"version\":" + std::to_string(kConfigVersion), "\"version\":1"))
+          .status()));
   const struct {
     const char* from;
     const char* to;
@@ -93,7 +108,8 @@ TEST(ConfigTest, RefusesWhatIsNoJson) {
 }
 
 TEST(StateTest, ComesBackAsItWas) {
-  for (const Status status : {Status::kRunning, Status::kExited, Status::kFailed}) {
+  for (const Status status :
+       {Status::kRunning, Status::kPaused, Status::kExited, Status::kFailed}) {
     State state = {.status = status,
                    .started_unix_ms = 1,
                    .finished_unix_ms = 2,

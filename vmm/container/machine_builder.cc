@@ -1,6 +1,5 @@
 #include "vmm/container/machine_builder.h"
 
-#include "absl/strings/str_cat.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
 #include "vmm/machine/spec.h"
@@ -18,13 +17,18 @@ absl::StatusOr<std::string> BuildPcSpec(const Config& config,
   machine::PcSpec& pc = spec.pc.emplace();
   pc.video_firmware.emplace().source = descriptors.video_firmware;
   pc.control = descriptors.control;
-  if (config.pc->boot != "floppy") {
-    return absl::UnimplementedError(
-        absl::StrCat("machine: it cannot boot from a ", config.pc->boot, " yet"));
+  if (descriptors.pause >= 0) spec.pause = descriptors.pause;
+  const machine::FileRef disk = {.source = descriptors.root};
+  if (config.pc->boot == "floppy") {
+    pc.diskettes.push_back({.file = disk, .read_only = config.read_only});
+    pc.boot = {machine::BootDevice::kDiskette};
+  } else if (config.pc->boot == "cdrom") {
+    pc.cdrom = disk;
+    pc.boot = {machine::BootDevice::kCdrom};
+  } else {
+    pc.disks.push_back({.file = disk, .read_only = config.read_only});
+    pc.boot = {machine::BootDevice::kDisk};
   }
-  machine::DisketteSpec& diskette = pc.diskettes.emplace_back();
-  diskette.file.source = descriptors.root;
-  diskette.read_only = config.read_only;
   HULL_RETURN_IF_ERROR(Annotate(machine::ValidateSpec(spec), "machine"));
   return machine::SerializeSpec(spec);
 }
@@ -44,16 +48,22 @@ absl::StatusOr<std::string> BuildMachineSpec(const Config& config,
     // Somebody who asks for the console wants to see the boot, not only what went wrong.
     spec.cmdline = "loglevel=7";
   }
-  // The agent finds the root image on /dev/vda, the first block device.
+  // The agent finds the root image on /dev/vda, the first block device, the layer on the second.
   machine::BlockSpec& root = spec.block.emplace_back();
   root.id = "root";
   root.file.source = descriptors.root;
   root.read_only = true;
+  if (descriptors.layer >= 0) {
+    machine::BlockSpec& layer = spec.block.emplace_back();
+    layer.id = "layer";
+    layer.file.source = descriptors.layer;
+  }
   // Guest CIDs are the VMM's own, not shared on the host, so every machine can have the same.
   machine::VsockSpec& sockets = spec.vsock.emplace();
   sockets.guest_cid = machine::kMinGuestCid;
   sockets.connector = descriptors.connector;
   spec.rng = true;
+  if (descriptors.pause >= 0) spec.pause = descriptors.pause;
   HULL_RETURN_IF_ERROR(Annotate(machine::ValidateSpec(spec), "machine"));
   return machine::SerializeSpec(spec);
 }

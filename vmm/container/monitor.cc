@@ -18,7 +18,9 @@
 #include <optional>
 #include <span>
 #include <utility>
+#include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
@@ -27,6 +29,7 @@
 #include "vmm/container/attach_protocol.h"
 #include "vmm/container/attached_clients.h"
 #include "vmm/container/config.h"
+#include "vmm/container/disk.h"
 #include "vmm/container/exec_sessions.h"
 #include "vmm/container/guest_listener.h"
 #include "vmm/container/log_format.h"
@@ -51,6 +54,8 @@ int64_t NowUnixNs() {
 
 int64_t NowUnixMs() { return NowUnixNs() / 1'000'000; }
 
+// In what a VMM writes to its standard error when the host has no room for a disk's data.
+constexpr absl::string_view kDiskFull = "No space left on device";
 // How long an ended container's clients that read nothing are waited for.
 constexpr absl::Duration kFarewell = absl::Seconds(2);
 // Until a connection that could not be accepted is tried again.
@@ -165,6 +170,9 @@ class Monitor : public AttachedClients::Handler,
       case AttachType::kKill:
         if (!outcome_.has_value()) outcome_ = Outcome{.exit_status = SignalStatus(SIGKILL)};
         return KillMachine();
+      case AttachType::kPause:
+      case AttachType::kResume:
+        return RequestPause(client, frame.type == AttachType::kPause);
       case AttachType::kOutputClosed: {
         const auto type = static_cast<AttachType>(frame.number);
         if (client == owner_) return streams_.CloseOutput(type);
@@ -209,6 +217,17 @@ class Monitor : public AttachedClients::Handler,
   }
 
   void OnConsoleEnd() override { MaybeStop(); }
+
+  void OnPaused(bool paused) override {
+    // One that came too late for a process that has ended is not to last.
+    if (answered_ || paused_ == paused) return AnswerPause();
+    paused_ = paused;
+    // Nobody in a machine that is paused can be asked for anything.
+    sessions_.SetRunning(!paused);
+    const absl::Status written = WriteLiveState();
+    if (!written.ok()) return FailMachine(written.message());
+    AnswerPause();
+  }
 
   // ---- Connections from the guest ----
 
@@ -394,6 +413,9 @@ class Monitor : public AttachedClients::Handler,
     options.is_alive = [this](absl::string_view id) {
       return access(store_->RunDirectory(id).c_str(), F_OK) == 0;
     };
+    if (config_.storage_bytes > 0) {
+      options.layer = LayerPath(store_->StateDirectory(config_.id));
+    }
     // What cannot be written to needs no copy.
     options.disk =
         config_.read_only ? config_.root_image : PcDiskPath(store_->StateDirectory(config_.id));
@@ -482,20 +504,45 @@ class Monitor : public AttachedClients::Handler,
     sessions_.SetRunning(true);
     ClearDeadline();
     started_unix_ms_ = NowUnixMs();
+    const absl::Status written = WriteLiveState();
+    if (!written.ok()) return FailMachine(written.message());
+    clients_.SendToAll({.type = AttachType::kStarted});
+  }
+
+  // Of a container whose process runs.
+  absl::Status WriteLiveState() {
     State state;
+    state.status = paused_ ? Status::kPaused : Status::kRunning;
     state.started_unix_ms = started_unix_ms_;
     state.monitor_pid = getpid();
     state.vmm_pid = vmm_.pid();
-    const absl::Status written = store_->WriteState(config_, state);
-    if (!written.ok()) {
-      return FailMachine(absl::StrCat("its state cannot be written: ", written.message()));
+    return Annotate(store_->WriteState(config_, state), "its state cannot be written");
+  }
+
+  void RequestPause(ClientId client, bool pause) {
+    if (!running_ || answered_ || vmm_.ended() || vmm_.killed()) {
+      return clients_.Send(client, {.type = AttachType::kFailed,
+                                    .data = "the container is not running",
+                                    .number = kHullFailed});
     }
-    clients_.SendToAll({.type = AttachType::kStarted});
+    if (pause_waiters_.size() >= kMaxClients) {
+      return RefuseClient(client, "asked for a pause again and again");
+    }
+    pause_waiters_.push_back(client);
+    vmm_.SetPaused(pause);
+  }
+
+  void AnswerPause() {
+    for (const ClientId client : std::exchange(pause_waiters_, {})) {
+      clients_.Send(client, {.type = AttachType::kPaused, .number = paused_ ? 1u : 0u});
+    }
   }
 
   // The process's end, or that it cannot start, is known.
   void Answer(Outcome outcome) {
     answered_ = true;
+    // The machine has to hear that it is to end.
+    if (paused_ || !pause_waiters_.empty()) vmm_.SetPaused(false);
     sessions_.SetRunning(false);
     streams_.OnProcessGone();
     if (!outcome_.has_value()) outcome_ = std::move(outcome);
@@ -514,7 +561,8 @@ class Monitor : public AttachedClients::Handler,
 
   void OnSignal(uint32_t signal) {
     if (running_ && config_.pc.has_value()) return OnPcSignal(signal);
-    if (running_) {
+    if (running_ && !(paused_ && signal == SIGKILL)) {
+      // A machine that is paused gets it when it goes on.
       agent_.Send(SignalFrame(kMainProcessId, signal));
       if (signal == SIGKILL) InsistOnEnd();
       return;
@@ -522,7 +570,7 @@ class Monitor : public AttachedClients::Handler,
     const bool ends = signal == SIGINT || signal == SIGTERM || signal == SIGHUP ||
                       signal == SIGQUIT || signal == SIGKILL;
     if (!ends) return agent_.Send(SignalFrame(kMainProcessId, signal));
-    // Nothing of the container's runs yet that could want to know.
+    // Nothing of the container's runs that could want to know.
     if (!outcome_.has_value()) {
       outcome_ = Outcome{.exit_status = SignalStatus(static_cast<int>(signal))};
     }
@@ -627,10 +675,11 @@ class Monitor : public AttachedClients::Handler,
     if (shutdown_ordered_ || vmm_.ended() || vmm_.killed()) return;
     shutdown_ordered_ = true;
     ClearDeadline();
-    deadline_ = loop_->AddTimer(deadlines_.shutdown, [this] {
-      deadline_.reset();
-      KillMachine();
-    });
+    deadline_ =
+        loop_->AddTimer(config_.storage_bytes > 0 ? deadlines_.flush : deadlines_.shutdown, [this] {
+          deadline_.reset();
+          KillMachine();
+        });
     if (config_.pc.has_value()) return vmm_.Terminate();
     agent_.Send(ShutdownFrame());
   }
@@ -642,7 +691,7 @@ class Monitor : public AttachedClients::Handler,
           Outcome{.exit_status = SignalStatus(SIGHUP),
                   .error = absl::StrCat("the hull run of container ", config_.name, " ", why)};
     }
-    if (running_) {
+    if (running_ && !paused_) {
       OrderShutdown();
     } else {
       KillMachine();
@@ -662,6 +711,12 @@ class Monitor : public AttachedClients::Handler,
     const bool clean = vmm_.ended() && WIFEXITED(status) &&
                        (WEXITSTATUS(status) == kPoweredOff || config_.pc.has_value());
     if (!outcome_.has_value()) return MachineFailure(config_.name, status, vmm_.last_words());
+    if (clean && absl::StrContains(vmm_.last_words(), kDiskFull)) {
+      clients_.SendToAll(
+          {.type = AttachType::kNotice,
+           .data = absl::StrCat("container ", config_.name, " got errors from its disk, as the ",
+                                "host's file system is full: some of what it wrote is lost")});
+    }
     if (outcome_->error.empty() && vmm_.pid() > 0 && !clean && !vmm_.killed()) {
       // The process's own end was known before; the machine's is another matter.
       clients_.SendToAll({.type = AttachType::kNotice,
@@ -730,7 +785,9 @@ class Monitor : public AttachedClients::Handler,
   PcControl pc_control_;   // of a pc machine, which has no processes
   ScreenLog screen_log_;
 
-  bool running_ = false;   // the process was started
+  bool running_ = false;  // the process was started
+  bool paused_ = false;   // no vCPU runs
+  std::vector<ClientId> pause_waiters_;
   bool answered_ = false;  // its end, or that it cannot start, is known
   bool shutdown_ordered_ = false;
   bool insisting_ = false;  // on an end by SIGKILL
@@ -754,7 +811,8 @@ MonitorDeadlines MonitorDeadlines::Default() {
   return {.boot = absl::Seconds(30) * slow,
           .start = absl::Seconds(30) * slow,
           .drain = absl::Seconds(10) * slow,
-          .shutdown = absl::Seconds(10) * slow};
+          .shutdown = absl::Seconds(10) * slow,
+          .flush = absl::Minutes(5) * slow};
 }
 
 absl::Status RunMonitor(MonitorOptions options, const MonitorDeadlines& deadlines) {

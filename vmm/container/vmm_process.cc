@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,12 +15,15 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "vmm/base/file_io.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
 #include "vmm/container/attach_protocol.h"
+#include "vmm/container/disk.h"
 #include "vmm/container/machine_builder.h"
 #include "vmm/container/spawn.h"
+#include "vmm/machine/pause_protocol.h"
 #include "vmm/machine/spec.h"
 
 namespace hull::container {
@@ -27,6 +31,8 @@ namespace {
 
 // What is kept of the VMM's standard error.
 constexpr size_t kMaxLastWords = 4096;
+// How long a machine may still have its disks whose monitor was killed.
+constexpr absl::Duration kDyingMachine = absl::Seconds(10);
 
 struct Pipe {
   UniqueFd read;   // non-blocking
@@ -50,6 +56,7 @@ VmmProcess::~VmmProcess() {
   if (process_.valid() && !ended_) loop_->RemoveFd(process_watch_);
   if (report_.valid()) loop_->RemoveFd(report_watch_);
   if (last_words_.valid()) loop_->RemoveFd(last_words_watch_);
+  if (pause_.valid()) loop_->RemoveFd(pause_watch_);
   if (console_.valid()) loop_->RemoveFd(console_watch_);
 }
 
@@ -63,6 +70,16 @@ absl::Status VmmProcess::Start(const Config& config, const VmmOptions& options) 
                                                         [this](uint32_t) { ReadLastWords(); }));
   last_words_ = std::move(last_words.read);
 
+  int pause[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pause) != 0) {
+    return PosixError("create a socket");
+  }
+  UniqueFd pause_end(pause[0]);
+  const UniqueFd machine_pause_end(pause[1]);
+  HULL_ASSIGN_OR_RETURN(pause_watch_,
+                        loop_->AddFd(pause_end.get(), EPOLLIN, [this](uint32_t) { ReadPause(); }));
+  pause_ = std::move(pause_end);
+
   SpawnOptions spawn;
   spawn.program = options.files.vmm;
   // 0 and 1 are /dev/null; 3 is for --report_fd and 8 for --parent_fd, the others are those of
@@ -75,6 +92,8 @@ absl::Status VmmProcess::Start(const Config& config, const VmmOptions& options) 
   const UniqueFd self(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
   if (!self.valid()) return PosixError("watch this process");
   spawn.fds.push_back(self.get());
+  descriptors.pause = static_cast<int>(spawn.fds.size());
+  spawn.fds.push_back(machine_pause_end.get());
   Pipe console;
   // A pc machine always has a serial port.
   if (config.console || config.pc.has_value()) {
@@ -84,6 +103,12 @@ absl::Status VmmProcess::Start(const Config& config, const VmmOptions& options) 
     console_ = std::move(console.read);
     descriptors.console = static_cast<int>(spawn.fds.size());
     spawn.fds.push_back(console.write.get());
+  }
+  UniqueFd layer;
+  if (!options.layer.empty()) {
+    HULL_ASSIGN_OR_RETURN(layer, OpenDisk(options.layer, DiskAccess::kReadWrite, kDyingMachine));
+    descriptors.layer = static_cast<int>(spawn.fds.size());
+    spawn.fds.push_back(layer.get());
   }
   HULL_ASSIGN_OR_RETURN(const std::string spec, BuildMachineSpec(config, descriptors));
   HULL_ASSIGN_OR_RETURN(const UniqueFd spec_file,
@@ -153,11 +178,18 @@ absl::Status VmmProcess::AddPcFiles(const Config& config, const VmmOptions& opti
 
 absl::StatusOr<pid_t> VmmProcess::SpawnInCgroup(const Config& config, const VmmOptions& options,
                                                 SpawnOptions spawn) {
-  const sandbox::CgroupLimits limits = sandbox::LimitsOfMachine(config.memory_bytes, config.cpus);
+  const sandbox::CgroupLimits limits =
+      sandbox::LimitsOfMachine(config.memory_bytes, config.cpus, config.cpu_millis);
   bool again = false;
   while (true) {
     HULL_ASSIGN_OR_RETURN(cgroup_, sandbox::Cgroup::Create(sandbox::ThisCgroupHost(), config.id,
                                                            limits, options.is_alive));
+    if (!cgroup_.has_value() && config.cpu_millis != uint64_t{config.cpus} * 1000) {
+      return absl::FailedPreconditionError(
+          "a fraction of a CPU (--cpus) needs a control group, and this host has none to give "
+          "(hull "
+          "info says why): give whole CPUs");
+    }
     spawn.cgroup = cgroup_.has_value() ? cgroup_->directory() : -1;
     absl::StatusOr<pid_t> pid = Spawn(spawn);
     if (pid.ok() || !cgroup_.has_value()) return pid;
@@ -216,6 +248,29 @@ absl::Status VmmProcess::PauseConsole(bool paused) {
   if (!console_.valid() || console_paused_ == paused) return absl::OkStatus();
   console_paused_ = paused;
   return loop_->ModifyFd(console_watch_, paused ? 0u : EPOLLIN);
+}
+
+void VmmProcess::SetPaused(bool paused) {
+  pause_wanted_ = paused;
+  if (!pause_.valid()) return;
+  const char request = paused ? machine::kPause : machine::kResume;
+  // The few requests that fit are all there are: the next waits for the answer. One to a machine
+  // that ends needs no answer.
+  send(pause_.get(), &request, sizeof(request), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+void VmmProcess::ReadPause() {
+  char answer;
+  const ssize_t n = recv(pause_.get(), &answer, sizeof(answer), MSG_DONTWAIT);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n != 1) {
+    loop_->RemoveFd(pause_watch_);
+    pause_.Reset();
+    return;
+  }
+  // One that nobody waits for any more, or ever did, is nothing.
+  if (answer != (pause_wanted_ ? machine::kPause : machine::kResume)) return;
+  handler_->OnPaused(pause_wanted_);
 }
 
 void VmmProcess::OnProcessEnd() {

@@ -44,6 +44,7 @@ struct VmmOptions {
   // Whether a container of this id is alive: what is left of others is cleared away.
   std::function<bool(absl::string_view id)> is_alive;
   int connector = -1;  // where connections for the guest come from (vmm/sandbox/broker.h)
+  std::string layer;   // path of the disk that takes the container's writes; empty: none
   // Of a pc machine: its end of the control socket, in place of the connector, and its own disk.
   int control = -1;
   std::string disk = {};
@@ -60,6 +61,8 @@ class VmmProcess {
     // A piece of the guest's serial console, as a whole attach frame of type kConsole.
     virtual void OnConsole(absl::string_view frame) = 0;
     virtual void OnConsoleEnd() = 0;
+    // The vCPUs have paused, or go on: the answer to the last SetPaused().
+    virtual void OnPaused(bool paused) = 0;
   };
 
   // Both outlive this.
@@ -90,6 +93,8 @@ class VmmProcess {
   void ClearAway();
   // The directory in which that is to remove one; empty: none.
   std::string cgroup_parent() const { return cgroup_.has_value() ? cgroup_->parent() : ""; }
+  // Asks the machine to pause or to go on. Nothing for one that is over.
+  void SetPaused(bool paused);
   // Pieces of the console come only while it is not paused.
   absl::Status PauseConsole(bool paused);
 
@@ -106,6 +111,7 @@ class VmmProcess {
   void OnProcessEnd();
   void ReadReport();
   void ReadConsole();
+  void ReadPause();
   bool ReadLastWords();
   void EndMachine();
 
@@ -128,6 +134,9 @@ class VmmProcess {
   UniqueFd last_words_;
   EventLoop::Id last_words_watch_ = 0;
   std::string last_words_text_;
+  UniqueFd pause_;
+  EventLoop::Id pause_watch_ = 0;
+  bool pause_wanted_ = false;
   UniqueFd console_;
   EventLoop::Id console_watch_ = 0;
   bool console_paused_ = false;
