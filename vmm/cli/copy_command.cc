@@ -69,6 +69,16 @@ absl::StatusOr<FileKind> KindOf(ContainerStore* store, const End& end, const std
                                    : KindOnHost(path);
 }
 
+// The containers that a copy is about.
+Subjects ContainersOf(const std::string& source, const std::string& target) {
+  std::vector<std::string> names;
+  for (const std::string& argument : {source, target}) {
+    const absl::StatusOr<CopyPlace> place = ParseCopyPlace(argument);
+    if (place.ok() && place->container.has_value()) names.push_back(*place->container);
+  }
+  return Subjects::Of(Subjects::Kind::kContainers, std::move(names));
+}
+
 absl::string_view Where(const End& end) {
   return end.container.has_value() ? "container" : "the host";
 }
@@ -213,8 +223,9 @@ int CopyCommand(const std::vector<std::string>& args) {
   app.add_option("SOURCE", source, "CONTAINER:PATH, PATH, or -, an archive")->required();
   app.add_option("TARGET", target, "Likewise")->required();
   Installation installation;
-  if (const std::optional<int> status =
-          BeginCommand(&app, args, Needs::kStore, &installation, [&] { return source == "-"; })) {
+  if (const std::optional<int> status = BeginCommand(
+          &app, args, Needs::kStore, &installation, [&] { return ContainersOf(source, target); },
+          [&] { return source == "-"; })) {
     return *status;
   }
   const absl::Status copied = Run(installation, source, target, archive);
