@@ -24,6 +24,7 @@
 #include "vmm/cli/start_command.h"
 #include "vmm/cli/stop_command.h"
 #include "vmm/cli/version.h"
+#include "vmm/cli/volume_command.h"
 #include "vmm/container/outcome.h"
 #include "vmm/emulated_host/emulated_host.h"
 
@@ -51,7 +52,7 @@ Usage: hull VERB [ARG...]
   rmi      Remove images                 image   Inspect, prune and more
 
   info     Show if this machine is fit   host    Manage the emulated host
-  version  Print the version
+  version  Print the version             volume  Manage disks that outlive containers
 
 hull VERB --help tells more. The exit status is the verb's or the container's;
 125 if Hull failed, 126 and 127 if the command cannot be executed or found.
@@ -87,6 +88,7 @@ constexpr Verb kVerbs[] = {
     {"stats", StatsCommand},
     {"wait", WaitCommand},
     {"rename", RenameCommand},
+    {"volume", VolumeCommand},
     {"images", ImagesCommand},
     {"load", LoadCommand},
     {"rmi", RmiCommand},

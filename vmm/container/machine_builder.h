@@ -4,6 +4,7 @@
 #define VMM_CONTAINER_MACHINE_BUILDER_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "vmm/container/config.h"
@@ -18,6 +19,11 @@ struct MachineDescriptors {
   int connector = -1;  // where connections for the guest come from (vmm/sandbox/broker.h)
   int console = -1;
   int layer = -1;  // the disk that takes the container's writes
+  struct Volume {
+    int fd = -1;
+    bool read_only = false;
+  };
+  std::vector<Volume> volumes = {};  // in the order of Config::mounts
 };
 
 // The machine spec (vmm/machine) as JSON.

@@ -36,6 +36,7 @@
 #include "vmm/container/names.h"
 #include "vmm/container/outcome.h"
 #include "vmm/container/process_streams.h"
+#include "vmm/container/volume_store.h"
 #include "vmm/event/event_loop.h"
 
 namespace hull::container {
@@ -325,7 +326,8 @@ class Monitor : public AttachedClients::Handler,
                return access(store_->RunDirectory(id).c_str(), F_OK) == 0;
              },
          .connector = connector.get(),
-         .layer = config_.storage_bytes > 0 ? LayerPath(store_->StateDirectory(config_.id)) : ""}));
+         .layer = config_.storage_bytes > 0 ? LayerPath(store_->StateDirectory(config_.id)) : "",
+         .volumes = VolumePaths()}));
     HULL_RETURN_IF_ERROR(options_.confine(
         {.own = {store_->RunDirectory(config_.id), store_->StateDirectory(config_.id)},
          .parents = {options_.paths.run, absl::StrCat(options_.paths.root, "/containers"),
@@ -336,6 +338,16 @@ class Monitor : public AttachedClients::Handler,
                                               " (hull run --console shows what the guest does)"));
     // After the machine, which need not wait for it.
     return Listen();
+  }
+
+  std::vector<std::string> VolumePaths() const {
+    std::vector<std::string> paths;
+    for (size_t i = 0; i < config_.mounts.size(); ++i) {
+      const std::string& name = config_.mounts[i].volume;
+      paths.push_back(name.empty() ? OwnVolumePath(store_->StateDirectory(config_.id), i)
+                                   : VolumePath(options_.paths.root, name));
+    }
+    return paths;
   }
 
   absl::Status Listen() {
@@ -512,11 +524,10 @@ class Monitor : public AttachedClients::Handler,
     if (shutdown_ordered_ || vmm_.ended() || vmm_.killed()) return;
     shutdown_ordered_ = true;
     ClearDeadline();
-    deadline_ =
-        loop_->AddTimer(config_.storage_bytes > 0 ? deadlines_.flush : deadlines_.shutdown, [this] {
-          deadline_.reset();
-          KillMachine();
-        });
+    deadline_ = loop_->AddTimer(HasDisks(config_) ? deadlines_.flush : deadlines_.shutdown, [this] {
+      deadline_.reset();
+      KillMachine();
+    });
     agent_.Send(ShutdownFrame());
   }
 

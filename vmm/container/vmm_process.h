@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -40,6 +41,8 @@ struct VmmOptions {
   std::function<bool(absl::string_view id)> is_alive;
   int connector = -1;  // where connections for the guest come from (vmm/sandbox/broker.h)
   std::string layer;   // path of the disk that takes the container's writes; empty: none
+  // Paths of the volumes' disks, of Config::mounts one each; not looked at where that is no volume.
+  std::vector<std::string> volumes = {};
 };
 
 // Belongs to the loop's thread, as its handler does.
