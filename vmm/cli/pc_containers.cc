@@ -34,6 +34,7 @@ absl::Status CompletePcConfig(const RunFlags& flags, const images::ResolvedImage
       {flags.stop_signal.has_value(), "--stop-signal",
        "it has no processes; stop ends the machine"},
       {flags.storage_bytes.has_value(), "--storage-size", "its disk is as large as its image says"},
+      {!flags.mounts.empty(), "a mount", "no agent mounts anything in it"},
       {flags.console, "--console", "what it writes to COM1 is shown anyway"},
       {flags.interactive || flags.terminal, "-i or -t",
        "it has a screen and a keyboard: hull screentext, screenshot and sendkeys"},
