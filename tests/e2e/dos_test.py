@@ -14,10 +14,12 @@ import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import zlib
 
 import harness
+import pty_session
 
 # KVM without hardware virtualisation boots DOS in half a minute while nothing else runs.
 BOOT = 400
@@ -125,6 +127,50 @@ class PcTest(PcTestCase):
         self.assert_error(self.hull("screentext", self.name), "runs")
         self.assert_error(self.hull("sendkeys", self.name, "a"), "runs")
 
+    def test_a_terminal_is_screen_and_keyboard(self):
+        self.import_disk(ECHO)
+        session = pty_session.PtySession(
+            [harness.HULL, "run", "-it", "--name", self.name, self.name], self.env, rows=30)
+        try:
+            session.expect(b"\x1b[?1049h")
+            session.expect(b"CTRL-P,CTRL-Q leaves it running")
+            self.await_screen("Booting from Floppy")
+            session.type(b"Hi\x1bOP")
+            self.await_screen("Hi")
+            session.expect(b"H")
+            # A smaller terminal shows a part; what changes is drawn.
+            session.resize(10, 40)
+            session.expect(b"\x1b[2J")
+            session.type(b"#")
+            session.expect(b"#")
+            session.type(b"\x10\x11")
+            session.expect(b"\x1b[?1049l")
+            self.assertEqual(session.wait(), 0)
+            self.assertEqual(termios.tcgetattr(session.terminal), session.modes)
+        finally:
+            session.close()
+        self.assertEqual(self.inspect()["State"]["Status"], "running")
+        session = pty_session.PtySession([harness.HULL, "attach", self.name], self.env)
+        try:
+            session.expect(b"Booting from Floppy")
+            session.expect(b"Hi")
+            self.assert_status(self.hull("stop", self.name), 0)
+            self.assertEqual(session.wait(), 143)
+            self.assertEqual(termios.tcgetattr(session.terminal), session.modes)
+        finally:
+            session.close()
+
+    def test_graphics_on_a_terminal_are_a_notice(self):
+        self.import_disk(GRAPHICS)
+        session = pty_session.PtySession(
+            [harness.HULL, "run", "-it", "--rm", "--name", self.name, self.name], self.env)
+        try:
+            session.expect(b"shows graphics", COMMAND)
+            self.assert_status(self.hull("kill", self.name), 0)
+            self.assertEqual(session.wait(), 137)
+        finally:
+            session.close()
+
     def test_pictures(self):
         self.import_disk(GRAPHICS)
         self.run_detached()
@@ -188,7 +234,7 @@ class PcTest(PcTestCase):
 
     def test_flags_without_a_meaning_are_refused(self):
         self.import_disk(ECHO)
-        for flags, word in ((("--cpus", "2"), "--cpus"), (("-e", "A=b"), "--env"), (("-it",), "-i or -t"),
+        for flags, word in ((("--cpus", "2"), "--cpus"), (("-e", "A=b"), "--env"), (("-i",), "-i without -t"), (("-t",), "-t without -i"),
                             (("-w", "/"), "--workdir"), (("-u", "1"), "--user"),
                             (("--entrypoint", "x"), "--entrypoint"), (("--hostname", "x"), "--hostname"),
                             (("--stop-signal", "1"), "--stop-signal"), (("--console",), "--console")):

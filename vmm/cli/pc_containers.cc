@@ -3,6 +3,7 @@
 #include <iterator>
 #include <string>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "images/machine_config.h"
 #include "vmm/base/status_macros.h"
@@ -36,8 +37,8 @@ absl::Status CompletePcConfig(const RunFlags& flags, const images::ResolvedImage
       {flags.storage_bytes.has_value(), "--storage-size", "its disk is as large as its image says"},
       {!flags.mounts.empty(), "a mount", "no agent mounts anything in it"},
       {flags.console, "--console", "what it writes to COM1 is shown anyway"},
-      {flags.interactive || flags.terminal, "-i or -t",
-       "it has a screen and a keyboard: hull screentext, screenshot and sendkeys"},
+      {flags.interactive != flags.terminal, flags.terminal ? "-t without -i" : "-i without -t",
+       "it has a screen and a keyboard, which -it makes of this terminal"},
   };
   for (const auto& useless : kUseless) {
     if (!useless.given) continue;
@@ -51,6 +52,8 @@ absl::Status CompletePcConfig(const RunFlags& flags, const images::ResolvedImage
   config->pc = container::PcMachine{.boot = boot};
   config->process.args = {boot};
   config->storage_bytes = 0;
+  config->process.attach_stdin = flags.interactive;
+  config->process.terminal = flags.terminal;
   return absl::OkStatus();
 }
 
@@ -58,6 +61,13 @@ absl::Status MakePcDisk(const container::ContainerStore& store, const container:
   if (!config.pc.has_value() || config.read_only) return absl::OkStatus();
   return container::CopyDisk(config.root_image,
                              container::PcDiskPath(store.StateDirectory(config.id)));
+}
+
+void ShowPcScreen(const container::Config& config, const std::string& detach_keys,
+                  container::AttachOptions* options) {
+  if (!config.pc.has_value() || !options->attach_stdin || !options->terminal) return;
+  options->pc_name = config.name;
+  options->detach_hint = detach_keys.empty() ? "nothing" : absl::AsciiStrToUpper(detach_keys);
 }
 
 absl::Status RefusePc(const container::ContainerInfo& info, absl::string_view what) {

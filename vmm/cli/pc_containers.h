@@ -3,10 +3,13 @@
 #ifndef VMM_CLI_PC_CONTAINERS_H_
 #define VMM_CLI_PC_CONTAINERS_H_
 
+#include <string>
+
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "images/store.h"
 #include "vmm/cli/run_flags.h"
+#include "vmm/container/attach_client.h"
 #include "vmm/container/config.h"
 #include "vmm/container/container_store.h"
 
@@ -20,6 +23,11 @@ absl::Status CompletePcConfig(const RunFlags& flags, const images::ResolvedImage
 // Gives a container that was created, and whose lock is held, a disk of its own. Nothing to do if
 // it is no pc machine, or its disk is read-only.
 absl::Status MakePcDisk(const container::ContainerStore& store, const container::Config& config);
+
+// Makes this terminal the screen and keyboard of a container that is a pc machine, if `options`
+// have a terminal and standard input. `detach_keys` is the flag's value.
+void ShowPcScreen(const container::Config& config, const std::string& detach_keys,
+                  container::AttachOptions* options);
 
 // kUnimplemented, fit for the user, if the container is a pc machine, which has no `what`.
 absl::Status RefusePc(const container::ContainerInfo& info, absl::string_view what);

@@ -248,10 +248,11 @@ absl::StatusOr<container::Outcome> RunContainer(const Request& request) {
     return status;
   }
   if (!flags.detach) {
-    return AttachToStarted(std::move(monitor), config, store.get(),
-                           {.attach_stdin = flags.interactive,
-                            .terminal = flags.terminal,
-                            .detach_keys = flags.detach_keys});
+    container::AttachOptions options = {.attach_stdin = flags.interactive,
+                                        .terminal = flags.terminal,
+                                        .detach_keys = flags.detach_keys};
+    ShowPcScreen(config, flags.detach_keys_text, &options);
+    return AttachToStarted(std::move(monitor), config, store.get(), options);
   }
   HULL_ASSIGN_OR_RETURN(const std::optional<container::Outcome> ended,
                         AwaitStart(std::move(monitor), config, store.get(), *request.interruption));

@@ -150,6 +150,7 @@ absl::Status CheckValues(const CLI::App& app, const RawValues& raw, uint64_t hos
   absl::StatusOr<container::DetachKeys> keys = container::DetachKeys::Parse(raw.detach_keys);
   if (!keys.ok()) return Annotate(keys.status(), "--detach-keys");
   flags->detach_keys = *std::move(keys);
+  flags->detach_keys_text = raw.detach_keys;
   if (app.count("--stop-signal") > 0) {
     absl::StatusOr<uint32_t> signal = container::ParseSignal(raw.stop_signal);
     if (!signal.ok()) return Annotate(signal.status(), "--stop-signal");

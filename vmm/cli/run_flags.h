@@ -39,6 +39,7 @@ struct RunFlags {
   bool interactive = false;
   bool terminal = false;
   container::DetachKeys detach_keys;
+  std::string detach_keys_text;  // as they were given
   bool detach = false;
   std::vector<std::string> labels;      // as they were given
   std::string cidfile;                  // path of a file for the id; empty: none
