@@ -70,6 +70,16 @@ absl::StatusOr<FileKind> KindOf(ContainerStore* store, const End& end, const std
                                    : KindOnHost(path);
 }
 
+// The containers that a copy is about.
+Subjects ContainersOf(const std::string& source, const std::string& target) {
+  std::vector<std::string> names;
+  for (const std::string& argument : {source, target}) {
+    const absl::StatusOr<CopyPlace> place = ParseCopyPlace(argument);
+    if (place.ok() && place->container.has_value()) names.push_back(*place->container);
+  }
+  return Subjects::Of(Subjects::Kind::kContainers, std::move(names));
+}
+
 absl::string_view Where(const End& end) {
   return end.container.has_value() ? "container" : "the host";
 }
@@ -186,16 +196,6 @@ absl::StatusOr<End> Find(ContainerStore* store, const std::string& argument) {
   return end;
 }
 
-// Those that are named; what is no place is for Find() to say.
-std::vector<std::string> ContainersOf(const std::vector<std::string>& arguments) {
-  std::vector<std::string> names;
-  for (const std::string& argument : arguments) {
-    const absl::StatusOr<CopyPlace> place = ParseCopyPlace(argument);
-    if (place.ok() && place->container.has_value()) names.push_back(*place->container);
-  }
-  return names;
-}
-
 absl::Status Run(const Installation& installation, const std::string& source,
                  const std::string& target, bool archive) {
   HULL_ASSIGN_OR_RETURN(const std::unique_ptr<ContainerStore> store, OpenContainers(installation));
@@ -226,10 +226,7 @@ int CopyCommand(const std::vector<std::string>& args) {
   app.add_option("TARGET", target, "Likewise")->required();
   Installation installation;
   if (const std::optional<int> status = BeginCommand(
-          &app, args, Needs::kStore, &installation,
-          [&] {
-            return Subjects::Of(Subjects::Kind::kContainers, ContainersOf({source, target}));
-          },
+          &app, args, Needs::kStore, &installation, [&] { return ContainersOf(source, target); },
           [&] { return source == "-"; })) {
     return *status;
   }

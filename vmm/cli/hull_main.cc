@@ -29,6 +29,7 @@
 #include "vmm/cli/start_command.h"
 #include "vmm/cli/stop_command.h"
 #include "vmm/cli/version.h"
+#include "vmm/cli/volume_command.h"
 #include "vmm/container/outcome.h"
 #include "vmm/emulated_host/emulated_host.h"
 
@@ -64,7 +65,7 @@ Containers that are a PC, for DOS and the like:
   import   Make one of a PC's disk
 
   info     Show if this machine is fit   host    Manage the emulated host
-  version  Print the version
+  version  Print the version             volume  Manage disks that outlive containers
 
 hull VERB --help tells more. The exit status is the verb's or the container's;
 125 if Hull failed, 126 and 127 if the command cannot be executed or found.
@@ -108,6 +109,7 @@ constexpr Verb kVerbs[] = {
     {"cp", CopyCommand},
     {"diff", DiffCommand},
     {"export", ExportCommand},
+    {"volume", VolumeCommand},
     {"images", ImagesCommand},
     {"load", LoadCommand},
     {"import", ImportCommand},

@@ -35,6 +35,7 @@ absl::Status CompletePcConfig(const RunFlags& flags, const images::ResolvedImage
       {flags.stop_signal.has_value(), "--stop-signal",
        "it has no processes; stop ends the machine"},
       {flags.storage_bytes.has_value(), "--storage-size", "its disk is as large as its image says"},
+      {!flags.mounts.empty(), "a mount", "no agent mounts anything in it"},
       {flags.console, "--console", "what it writes to COM1 is shown anyway"},
       {flags.interactive != flags.terminal, flags.terminal ? "-t without -i" : "-i without -t",
        "it has a screen and a keyboard, which -it makes of this terminal"},
@@ -50,9 +51,9 @@ absl::Status CompletePcConfig(const RunFlags& flags, const images::ResolvedImage
   const std::string boot = images::BootDeviceName(image.machine->boot);
   config->pc = container::PcMachine{.boot = boot};
   config->process.args = {boot};
+  config->storage_bytes = 0;
   config->process.attach_stdin = flags.interactive;
   config->process.terminal = flags.terminal;
-  config->storage_bytes = 0;
   // Nobody writes to it.
   if (image.machine->boot == images::BootDevice::kCdrom) config->read_only = true;
   return absl::OkStatus();

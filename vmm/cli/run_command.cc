@@ -35,6 +35,7 @@
 #include "vmm/container/process.h"
 #include "vmm/container/raw_terminal.h"
 #include "vmm/container/signals.h"
+#include "vmm/container/volume_store.h"
 
 namespace hull::cli {
 namespace {
@@ -88,6 +89,7 @@ absl::StatusOr<container::Config> BuildConfig(const RunFlags& flags,
   }
   config.stop_timeout_seconds = flags.stop_timeout_seconds;
   config.log_max_bytes = flags.log_max_bytes;
+  config.mounts = flags.mounts;
   if (image.machine.has_value()) {
     HULL_RETURN_IF_ERROR(CompletePcConfig(flags, image, &config));
     return config;
@@ -189,10 +191,14 @@ std::optional<int> Prepare(const std::string& verb, const std::vector<std::strin
   return std::nullopt;
 }
 
-absl::Status MakeLayer(const Installation& installation, const container::ContainerStore& store,
+// Of a container that is in the store: from then on nobody removes its volumes.
+absl::Status MakeDisks(const Installation& installation, const container::ContainerStore& store,
                        const container::Config& config) {
-  if (config.storage_bytes == 0) return absl::OkStatus();
+  if (!container::HasDisks(config)) return absl::OkStatus();
   HULL_ASSIGN_OR_RETURN(const container::DiskMaker maker, installation.DiskMaker());
+  HULL_RETURN_IF_ERROR(container::VolumeStore(installation.root, maker)
+                           .CreateFor(config, store.StateDirectory(config.id)));
+  if (config.storage_bytes == 0) return absl::OkStatus();
   return Annotate(container::MakeDisk(maker, container::LayerPath(store.StateDirectory(config.id)),
                                       config.storage_bytes),
                   "the container's disk cannot be made");
@@ -205,7 +211,7 @@ absl::StatusOr<std::string> CreateContainer(const Request& request) {
   HULL_ASSIGN_OR_RETURN(const std::unique_ptr<container::ContainerStore> store,
                         OpenContainers(request.installation));
   HULL_ASSIGN_OR_RETURN(const UniqueFd lock, store->Create(config));
-  absl::Status status = MakeLayer(request.installation, *store, config);
+  absl::Status status = MakeDisks(request.installation, *store, config);
   if (status.ok()) status = MakePcDisk(*store, config);
   if (status.ok()) status = store->WriteState(config, {.status = container::Status::kCreated});
   if (status.ok()) status = cidfile.Write(config.id);
@@ -226,7 +232,7 @@ absl::StatusOr<container::Outcome> RunContainer(const Request& request) {
   HULL_ASSIGN_OR_RETURN(const std::unique_ptr<container::ContainerStore> store,
                         OpenContainers(request.installation));
   HULL_ASSIGN_OR_RETURN(UniqueFd lock, store->Create(config));
-  absl::Status status = MakeLayer(request.installation, *store, config);
+  absl::Status status = MakeDisks(request.installation, *store, config);
   if (status.ok()) status = MakePcDisk(*store, config);
   if (status.ok()) status = cidfile.Write(config.id);
   StartedMonitor monitor;

@@ -13,6 +13,7 @@
 #include "vmm/container/detach_keys.h"
 #include "vmm/container/limits.h"
 #include "vmm/container/log_format.h"
+#include "vmm/container/mounts.h"
 #include "vmm/container/signals.h"
 
 namespace hull::cli {
@@ -26,6 +27,7 @@ struct RunFlags {
   // Size of the disk for what it writes; 0: none, it is kept in memory; absent: as the other flags
   // have it.
   std::optional<uint64_t> storage_bytes;
+  std::vector<container::Mount> mounts;
   std::vector<std::string> env;
   std::vector<std::string> env_files;
   std::string working_directory;

@@ -100,6 +100,17 @@ TEST(RunFlagsTest, MistakesAreNamed) {
   EXPECT_THAT(Error({"--storage-size", "1m", "busybox"}), HasSubstr("--storage-size"));
 }
 
+TEST(RunFlagsTest, MountsInTheOrderOfTheirDepth) {
+  const absl::StatusOr<RunFlags> flags = Parse(
+      {"-v", "a:/x/y", "--tmpfs", "/x", "--mount=type=volume,src=b,dst=/z", "-v/own", "busybox"});
+  ASSERT_TRUE(flags.ok()) << flags.status();
+  std::vector<std::string> targets;
+  for (const container::Mount& mount : flags->mounts) targets.push_back(mount.target);
+  EXPECT_THAT(targets, ElementsAre("/own", "/z", "/x", "/x/y"));
+  EXPECT_THAT(Error({"-v", "a:b", "busybox"}), HasSubstr("--volume"));
+  EXPECT_THAT(Error({"-v", "a:/x", "--tmpfs", "/x", "busybox"}), HasSubstr("twice"));
+}
+
 TEST(RunFlagsTest, TheDiskForWhatIsWritten) {
   EXPECT_EQ(Parse({"busybox"})->storage_bytes, std::nullopt);
   EXPECT_EQ(Parse({"--storage-size", "0", "busybox"})->storage_bytes, 0u);
@@ -146,6 +157,9 @@ TEST(RunFlagsTest, HelpFitsAScreenAndListsEveryFlag) {
                              "--stop-timeout",
                              "--log-max-size",
                              "--storage-size",
+                             "-v,--volume",
+                             "--mount",
+                             "--tmpfs",
                              "IMAGE [CMD [ARG...]]"}) {
       EXPECT_THAT(help, HasSubstr(name));
     }

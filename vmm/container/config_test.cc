@@ -32,6 +32,8 @@ Config Example() {
   config.cpu_millis = 1500;
   config.memory_bytes = uint64_t{1} << 40;
   config.storage_bytes = uint64_t{10} << 30;
+  config.mounts = {*ParseVolumeFlag("data:/var/lib/data:ro,noexec"), *ParseVolumeFlag("/own"),
+                   *ParseTmpfsFlag("/t:size=1m,mode=700")};
   return config;
 }
 

@@ -48,7 +48,8 @@ absl::StatusOr<std::string> BuildMachineSpec(const Config& config,
     // Somebody who asks for the console wants to see the boot, not only what went wrong.
     spec.cmdline = "loglevel=7";
   }
-  // The agent finds the root image on /dev/vda, the first block device, the layer on the second.
+  // The agent finds the root image on /dev/vda, the first block device, the layer on the second if
+  // there is one, and the volumes behind.
   machine::BlockSpec& root = spec.block.emplace_back();
   root.id = "root";
   root.file.source = descriptors.root;
@@ -57,6 +58,12 @@ absl::StatusOr<std::string> BuildMachineSpec(const Config& config,
     machine::BlockSpec& layer = spec.block.emplace_back();
     layer.id = "layer";
     layer.file.source = descriptors.layer;
+  }
+  for (const MachineDescriptors::Volume& volume : descriptors.volumes) {
+    machine::BlockSpec& disk = spec.block.emplace_back();
+    disk.id = absl::StrCat("volume", spec.block.size());
+    disk.file.source = volume.fd;
+    disk.read_only = volume.read_only;
   }
   // Guest CIDs are the VMM's own, not shared on the host, so every machine can have the same.
   machine::VsockSpec& sockets = spec.vsock.emplace();

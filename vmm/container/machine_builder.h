@@ -4,6 +4,7 @@
 #define VMM_CONTAINER_MACHINE_BUILDER_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "vmm/container/config.h"
@@ -22,6 +23,11 @@ struct MachineDescriptors {
   // Of a pc machine only, which has no initramfs, and its firmware in place of a kernel.
   int video_firmware = -1;
   int control = -1;  // vmm/machine/control_protocol.h
+  struct Volume {
+    int fd = -1;
+    bool read_only = false;
+  };
+  std::vector<Volume> volumes = {};  // in the order of Config::mounts
 };
 
 // The machine spec (vmm/machine) as JSON.

@@ -41,6 +41,7 @@
 #include "vmm/container/process_streams.h"
 #include "vmm/container/screen.h"
 #include "vmm/container/screen_log.h"
+#include "vmm/container/volume_store.h"
 #include "vmm/event/event_loop.h"
 
 namespace hull::container {
@@ -416,6 +417,7 @@ class Monitor : public AttachedClients::Handler,
     if (config_.storage_bytes > 0) {
       options.layer = LayerPath(store_->StateDirectory(config_.id));
     }
+    options.volumes = VolumePaths();
     // What cannot be written to needs no copy.
     options.disk =
         config_.read_only ? config_.root_image : PcDiskPath(store_->StateDirectory(config_.id));
@@ -425,6 +427,16 @@ class Monitor : public AttachedClients::Handler,
          .parents = {options_.paths.run, absl::StrCat(options_.paths.root, "/containers"),
                      vmm_.cgroup_parent()},
          .links = {absl::StrCat(options_.paths.root, "/names")}});
+  }
+
+  std::vector<std::string> VolumePaths() const {
+    std::vector<std::string> paths;
+    for (size_t i = 0; i < config_.mounts.size(); ++i) {
+      const std::string& name = config_.mounts[i].volume;
+      paths.push_back(name.empty() ? OwnVolumePath(store_->StateDirectory(config_.id), i)
+                                   : VolumePath(options_.paths.root, name));
+    }
+    return paths;
   }
 
   absl::Status Listen() {
@@ -675,11 +687,10 @@ class Monitor : public AttachedClients::Handler,
     if (shutdown_ordered_ || vmm_.ended() || vmm_.killed()) return;
     shutdown_ordered_ = true;
     ClearDeadline();
-    deadline_ =
-        loop_->AddTimer(config_.storage_bytes > 0 ? deadlines_.flush : deadlines_.shutdown, [this] {
-          deadline_.reset();
-          KillMachine();
-        });
+    deadline_ = loop_->AddTimer(HasDisks(config_) ? deadlines_.flush : deadlines_.shutdown, [this] {
+      deadline_.reset();
+      KillMachine();
+    });
     if (config_.pc.has_value()) return vmm_.Terminate();
     agent_.Send(ShutdownFrame());
   }

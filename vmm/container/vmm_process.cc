@@ -23,6 +23,7 @@
 #include "vmm/container/disk.h"
 #include "vmm/container/machine_builder.h"
 #include "vmm/container/spawn.h"
+#include "vmm/container/volume_store.h"
 #include "vmm/machine/pause_protocol.h"
 #include "vmm/machine/spec.h"
 
@@ -109,6 +110,17 @@ absl::Status VmmProcess::Start(const Config& config, const VmmOptions& options) 
     HULL_ASSIGN_OR_RETURN(layer, OpenDisk(options.layer, DiskAccess::kReadWrite, kDyingMachine));
     descriptors.layer = static_cast<int>(spawn.fds.size());
     spawn.fds.push_back(layer.get());
+  }
+  std::vector<UniqueFd> volumes;
+  for (size_t i = 0; i < config.mounts.size(); ++i) {
+    if (config.mounts[i].type != MountType::kVolume) continue;
+    bool writable = false;
+    HULL_ASSIGN_OR_RETURN(UniqueFd volume,
+                          OpenVolume(config.mounts[i], options.volumes[i], &writable));
+    descriptors.volumes.push_back(
+        {.fd = static_cast<int>(spawn.fds.size()), .read_only = !writable});
+    spawn.fds.push_back(volume.get());
+    volumes.push_back(std::move(volume));
   }
   HULL_ASSIGN_OR_RETURN(const std::string spec, BuildMachineSpec(config, descriptors));
   HULL_ASSIGN_OR_RETURN(const UniqueFd spec_file,

@@ -48,6 +48,8 @@ struct VmmOptions {
   // Of a pc machine: its end of the control socket, in place of the connector, and its own disk.
   int control = -1;
   std::string disk = {};
+  // Paths of the volumes' disks, of Config::mounts one each; not looked at where that is no volume.
+  std::vector<std::string> volumes = {};
 };
 
 // Belongs to the loop's thread, as its handler does.
