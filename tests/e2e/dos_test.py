@@ -129,8 +129,12 @@ class PcTest(PcTestCase):
         self.import_disk(ECHO)
         self.run_detached()
         self.await_screen("Booting from Floppy")
-        self.type("Hello, PC{!}{shift+1}{{}{}}")
-        self.await_screen("Hello, PC!!{}")
+        # Piece by piece, as the BIOS keeps 15 keys only that a busy machine has not come to.
+        shown = ""
+        for keys, text in (("Hello", "Hello"), (", PC", ", PC"), ("{!}{shift+1}", "!!"), ("{{}{}}", "{}")):
+            self.type(keys)
+            shown += text
+            self.await_screen(shown)
         # What the guest draws with control characters is no control character here.
         self.type("{ctrl+n}{esc}")
         self.await_screen("♫←")
