@@ -1,7 +1,8 @@
 """Containers that are a PC: disks as images, and a screen and a keyboard on the command line.
 
-They run on this machine's /dev/kvm, also where other containers need the emulated host, which is not
-started here. The diskettes of FreeDOS are no part of the repository: they are in the folder
+They run on this machine's /dev/kvm, also where other containers need the emulated host. That is turned off
+here, as a command about all containers would start it, but for the test that sees which of the two
+places is taken. The diskettes of FreeDOS are no part of the repository: they are in the folder
 $HULL_TEST_DATA, or in ../shared/data beside the repository. Without them there is no conversation
 with DOS, which is said.
 """
@@ -79,7 +80,8 @@ class PcTestCase(harness.HullTestCase):
     def setUpClass(cls):
         cls.tmp = pathlib.Path(tempfile.mkdtemp(prefix="hull-pc-"))
         cls.root = cls.tmp / "root"
-        cls.env = dict(os.environ, HULL_ROOT=str(cls.root), TMPDIR=str(cls.tmp))
+        cls.env = dict(os.environ, HULL_ROOT=str(cls.root), TMPDIR=str(cls.tmp),
+                       HULL_EMULATED_HOST="never")
         cls.env.pop("HULL_RUN", None)
 
     @classmethod
@@ -187,6 +189,21 @@ class PcTest(PcTestCase):
             self.assertEqual(session.wait(), 137)
         finally:
             session.close()
+
+    def test_it_runs_here_and_not_in_the_emulated_host(self):
+        auto = {"HULL_EMULATED_HOST": "auto"}
+        disk = self.tmp / f"{self.name}.img"
+        disk.write_bytes(ECHO)
+        for args in (("import", "--machine", "pc", disk, self.name), ("images",),
+                     ("run", "-d", "--name", self.name, self.name), ("ps",), ("inspect", self.name),
+                     ("screentext", self.name), ("sendkeys", self.name, "a"), ("logs", self.name),
+                     ("pause", self.name), ("unpause", self.name), ("stop", self.name), ("rm", self.name),
+                     ("save", "-o", self.tmp / "here.tar", self.name), ("load", "-i", self.tmp / "here.tar"),
+                     ("rmi", self.name)):
+            done = self.hull(*args, env=auto)
+            self.assert_status(done, 0)
+            self.assertNotIn(b"emulated host", done.err)
+        self.assertFalse((self.root / "emulated-host").exists())
 
     def test_hard_disks_and_cdroms_boot(self):
         code = ECHO[:512]
