@@ -97,6 +97,36 @@ std::optional<uint64_t> DataPage(const GuestMemory& memory, const ElfKernel& ker
   return page;
 }
 
+// How much of the file there is for a read-only segment: to the end of its last huge page, where
+// nothing else is before that and the file goes on, so that this page can be one of the host's.
+uint64_t MappedSize(const GuestMemory& memory, const ElfKernel& kernel, const ElfSegment& segment,
+                    uint64_t file_size) {
+  const uint64_t start = segment.physical_address;
+  const uint64_t end = HugePageDown(segment.physical_end() + kHugePageSize - 1);
+  if (segment.writable || segment.file_size != segment.memory_size ||
+      (start ^ segment.file_offset) % kHugePageSize != 0 ||
+      !RangeFits<uint64_t>(segment.file_offset, end - start, file_size) ||
+      !memory.Contains(GuestAddress{start}, end - start)) {
+    return segment.file_size;
+  }
+  for (const ElfSegment& other : kernel.segments) {
+    if (&other != &segment && Overlaps(other, start, end)) return segment.file_size;
+  }
+  return end - start;
+}
+
+// Of a kernel that begins with a read-only segment, the first huge page, with the functions that
+// every start runs (kernel-config, patch 12), and the last, with the constants, are read nearly
+// whole.
+absl::Status GatherReadOnly(GuestMemory& memory, const ElfSegment& first, uint64_t mapped) {
+  if (first.writable || mapped < kHugePageSize || mapped % kHugePageSize != 0 ||
+      first.physical_address % kHugePageSize != 0) {
+    return absl::OkStatus();
+  }
+  HULL_RETURN_IF_ERROR(memory.GatherHugePage(GuestAddress{first.physical_address}));
+  return memory.GatherHugePage(GuestAddress{first.physical_address + mapped - kHugePageSize});
+}
+
 absl::Status CheckFits(const GuestMemory& memory, uint64_t floor, uint64_t start, uint64_t size) {
   if (start < floor) {
     return absl::InvalidArgumentError(absl::StrCat("a kernel at 0x", absl::Hex(start), ", below 0x",
@@ -131,8 +161,12 @@ absl::StatusOr<LoadedKernel> LoadElf(GuestMemory& memory, uint64_t floor, int fd
           CopyFile(memory, segment.physical_address, segment.file_size, fd, segment.file_offset));
       continue;
     }
-    HULL_RETURN_IF_ERROR(MapOrCopyFile(memory, segment.physical_address, segment.file_size, fd,
-                                       segment.file_offset));
+    const uint64_t mapped = MappedSize(memory, kernel, segment, file_size);
+    HULL_RETURN_IF_ERROR(
+        MapOrCopyFile(memory, segment.physical_address, mapped, fd, segment.file_offset));
+    if (&segment == &kernel.segments.front()) {
+      HULL_RETURN_IF_ERROR(GatherReadOnly(memory, segment, mapped));
+    }
   }
   return LoadedKernel{.entry = kernel.entry,
                       .end = kernel.segments.back().physical_end(),

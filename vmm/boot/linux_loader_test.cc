@@ -116,6 +116,36 @@ TEST_F(LinuxLoaderTest, WritableSegmentsThatNeedMoreAreMapped) {
   }
 }
 
+TEST_F(LinuxLoaderTest, TheLastHugePageOfWhatIsReadIsMappedToItsEnd) {
+  const auto image = TestElf(
+      {{0x200000, 0x200000, 0x201000, 0x201000}, {0x600000, 0x600000, 0x1000, 0x1000, true}},
+      0x200000);
+  ASSERT_TRUE(LoadKernel(memory_, kFloor, FileOf(image).get()).ok());
+  EXPECT_EQ(Bytes(0x200000, 0x400000),
+            std::vector<uint8_t>(image.begin() + 0x200000, image.begin() + 0x600000));
+  EXPECT_EQ(Bytes(0x600000, 0x1000),
+            std::vector<uint8_t>(image.begin() + 0x600000, image.begin() + 0x601000));
+}
+
+TEST_F(LinuxLoaderTest, NothingIsMappedBehindASegmentWhereThatIsNotTheFiles) {
+  // The file ends; the segment ends in zeroes; another is there; offsets are not those of huge
+  // pages.
+  const std::vector<TestSegment> kernels[] = {
+      {{0x200000, 0x200000, 0x3000, 0x3000}},
+      {{0x200000, 0x200000, 0x3000, 0x4000}, {0x600000, 0x600000, 0x1000, 0x1000, true}},
+      {{0x200000, 0x200000, 0x3000, 0x3000}, {0x3ff000, 0x600000, 0x1000, 0x1000, true}},
+      {{0x200000, 0x1000, 0x3000, 0x3000}, {0x600000, 0x600000, 0x1000, 0x1000, true}},
+  };
+  for (const std::vector<TestSegment>& segments : kernels) {
+    GuestMemory memory =
+        *GuestMemory::Create(std::array{GuestMemory::Range{GuestAddress{0}, 32 * kMiB}});
+    ASSERT_TRUE(LoadKernel(memory, kFloor, FileOf(TestElf(segments, 0x200000)).get()).ok());
+    std::vector<uint8_t> behind(0x1000);
+    ASSERT_TRUE(memory.Read(GuestAddress{0x205000}, behind).ok());
+    EXPECT_THAT(behind, Each(0));
+  }
+}
+
 TEST_F(LinuxLoaderTest, AMisalignedSegmentIsCopied) {
   const auto image = TestElf({{0x200001, 0x1000, 0x3000, 0x3000}}, 0x200001);
   ASSERT_TRUE(LoadKernel(memory_, kFloor, FileOf(image).get()).ok());
