@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 
 #include "guest-agent/command.h"
+#include "guest-agent/copy_tree.h"
 #include "guest-agent/fd.h"
 #include "guest-agent/text.h"
 
@@ -19,7 +21,12 @@ namespace {
 constexpr char kDevices[] = "/dev";
 constexpr char kImage[] = "/image";        // the read-only root filesystem
 constexpr char kWritable[] = "/writable";  // what takes the container's writes
-constexpr char kRoot[] = "/root";          // both together
+constexpr char kUpper[] = "/writable/upper";
+constexpr char kNewUpper[] = "/writable/upper.new";
+constexpr char kWork[] = "/writable/work";
+constexpr char kRoot[] = "/root";  // both together
+// What mke2fs makes in every file system.
+constexpr char kMadeByMaker[] = "lost+found";
 
 bool Internal(Failure* failure, int error, std::initializer_list<std::string_view> parts) {
   return Fail(failure, StartFailure::kInternal, error, parts);
@@ -41,6 +48,43 @@ bool CopyRootAttributes(const char* upper, Failure* failure) {
   return true;
 }
 
+// What takes the container's writes, on kWritable.
+bool MountLayer(const RootRequest& root, Failure* failure) {
+  if (root.layer_device == nullptr) {
+    FixedText<64> size;
+    size.Assign({"mode=0755"});
+    if (root.tmpfs_bytes != 0) {
+      size.Append(",size=");
+      size.Append(Decimal(root.tmpfs_bytes));
+    }
+    return Mount("tmpfs", kWritable, "tmpfs", 0, size.c_str(), failure);
+  }
+  // With "discard" the host gets back what was deleted. The journal's barriers are on by default,
+  // and the kernel replays the journal of a disk that was not unmounted.
+  if (mount(root.layer_device, kWritable, root.layer_filesystem_type, 0, "discard") == 0) {
+    return true;
+  }
+  return Internal(
+      failure, errno,
+      {"cannot mount the writable layer, ", root.layer_filesystem_type, " on ", root.layer_device});
+}
+
+// The directories of a layer that is used for the first time. The upper one has its attributes when
+// it has its name: a machine that dies in between leaves no root directory with others.
+bool PrepareLayer(Failure* failure) {
+  struct stat existing;
+  if (lstat(kUpper, &existing) == 0) return true;
+  if ((mkdir(kWork, 0755) != 0 && errno != EEXIST) ||
+      (mkdir(kNewUpper, 0755) != 0 && errno != EEXIST)) {
+    return Internal(failure, errno, {"cannot make the directories of the writable layer"});
+  }
+  if (!CopyRootAttributes(kNewUpper, failure)) return false;
+  if (rename(kNewUpper, kUpper) != 0) {
+    return Internal(failure, errno, {"cannot make the directories of the writable layer"});
+  }
+  return true;
+}
+
 bool MountRoot(const RootRequest& root, Failure* failure) {
   // For the block device. Only this process's mount namespace has it, and not for long: it is
   // out of reach after the change of root.
@@ -51,19 +95,20 @@ bool MountRoot(const RootRequest& root, Failure* failure) {
     return Internal(failure, errno,
                     {"cannot mount the image, ", root.filesystem_type, " on ", root.device});
   }
-  FixedText<64> size;
-  size.Assign({"mode=0755"});
-  if (root.tmpfs_bytes != 0) {
-    size.Append(",size=");
-    size.Append(Decimal(root.tmpfs_bytes));
-  }
-  if (!Mount("tmpfs", kWritable, "tmpfs", 0, size.c_str(), failure)) return false;
-  if (mkdir("/writable/upper", 0755) != 0 || mkdir("/writable/work", 0755) != 0) {
-    return Internal(failure, errno, {"cannot make the directories of the writable layer"});
-  }
-  if (!CopyRootAttributes("/writable/upper", failure)) return false;
-  return Mount("overlay", kRoot, "overlay", 0,
+  return MountLayer(root, failure) && PrepareLayer(failure) &&
+         Mount("overlay", kRoot, "overlay", 0,
                "lowerdir=/image,upperdir=/writable/upper,workdir=/writable/work", failure);
+}
+
+// The devices of what is mounted later, when they can no longer be reached by a path.
+bool OpenDevices(const StartRequest& request, Fd* devices, Failure* failure) {
+  for (size_t i = 0; i < request.mount_count; ++i) {
+    const char* const device = request.mounts[i].device;
+    if (device == nullptr) continue;
+    devices[i] = Fd(open(device, O_PATH | O_CLOEXEC));
+    if (!devices[i].valid()) return Internal(failure, errno, {"cannot open ", device});
+  }
+  return true;
 }
 
 // As switch_root does it: an initramfs cannot be left by pivot_root(2), so the new root is moved
@@ -144,7 +189,31 @@ bool PopulateDev(Failure* failure) {
   return true;
 }
 
+// Whether the file is there as it is wanted: one that a container had at its last start need not be
+// written again, for which a full disk might have no room.
+bool IsWritten(const FileRequest& file) {
+  const Fd fd(open(file.path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
+  struct stat info;
+  if (!fd.valid() || fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode) ||
+      (info.st_mode & 07777) != file.mode ||
+      static_cast<uint64_t>(info.st_size) != file.content.size()) {
+    return false;
+  }
+  std::string_view left = file.content;
+  while (!left.empty()) {
+    char bytes[512];
+    const ssize_t n = read(fd.get(), bytes, sizeof(bytes));
+    if (n <= 0 ||
+        Prefix(left, static_cast<size_t>(n)) != std::string_view(bytes, static_cast<size_t>(n))) {
+      return false;
+    }
+    left.remove_prefix(static_cast<size_t>(n));
+  }
+  return true;
+}
+
 bool WriteFile(const FileRequest& file, Failure* failure) {
+  if (IsWritten(file)) return true;
   PathText parent;
   const std::string_view path(file.path);
   parent.Assign({Prefix(path, path.rfind('/'))});
@@ -204,6 +273,41 @@ bool MakeReadOnly(Failure* failure) {
   return true;
 }
 
+// Of a file system that its maker left as it is: what the image has there, if it is wanted.
+bool FillNew(const MountRequest& mount, const Fd& image, Failure* failure) {
+  if (mount.read_only) return true;
+  const Fd root(open(mount.target, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!root.valid()) return Internal(failure, errno, {"cannot open ", mount.target});
+  struct stat info;
+  const bool on_disk = mount.device != nullptr;
+  if (on_disk && fstatat(root.get(), kMadeByMaker, &info, AT_SYMLINK_NOFOLLOW) != 0) return true;
+  if (mount.copy_image && !CopyTree(image.get(), root.get(), failure)) return false;
+  // Last: a machine that dies before has it copied again.
+  if (!on_disk ||
+      (syncfs(root.get()) == 0 && unlinkat(root.get(), kMadeByMaker, AT_REMOVEDIR) == 0)) {
+    return true;
+  }
+  return Internal(failure, errno, {"cannot prepare the volume at ", mount.target});
+}
+
+bool MountOne(const MountRequest& mount, const Fd& device, Failure* failure) {
+  const Fd image(open(mount.target, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!image.valid()) {
+    return Fail(failure, StartFailure::kInvalidSpec, errno, {"cannot mount on ", mount.target});
+  }
+  FixedText<32> source;
+  source.Assign({"none"});
+  if (device.valid()) {
+    source.Assign({"/proc/self/fd/", Decimal(static_cast<uint64_t>(device.get()))});
+  }
+  const unsigned long flags =
+      (mount.read_only ? MS_RDONLY : 0) | (mount.allow_suid ? 0 : MS_NOSUID) |
+      (mount.allow_devices ? 0 : MS_NODEV) | (mount.allow_exec ? 0 : MS_NOEXEC);
+  return Mount(source.c_str(), mount.target, mount.filesystem_type, flags, mount.options,
+               failure) &&
+         FillNew(mount, image, failure);
+}
+
 }  // namespace
 
 bool MakeDirectories(const char* path, StartFailure kind, Failure* failure) {
@@ -228,14 +332,24 @@ bool MakeDirectories(const char* path, StartFailure kind, Failure* failure) {
 bool EnterContainerRoot(const StartRequest& request, Failure* failure) {
   // Modes below are meant exactly.
   umask(0);
-  if (!MountRoot(request.root, failure) || !ChangeRoot(failure) || !MountStandard(failure) ||
-      !PopulateDev(failure)) {
+  Fd devices[kMaxMounts];
+  if (!MountRoot(request.root, failure) || !OpenDevices(request, devices, failure) ||
+      !ChangeRoot(failure) || !MountStandard(failure) || !PopulateDev(failure)) {
     return false;
   }
   for (size_t i = 0; i < request.file_count; ++i) {
     if (!WriteFile(request.files[i], failure)) return false;
   }
-  return !request.root.read_only || MakeReadOnly(failure);
+  for (size_t i = 0; i < request.mount_count; ++i) {
+    if (!MakeDirectories(request.mounts[i].target, StartFailure::kInvalidSpec, failure)) {
+      return false;
+    }
+  }
+  if (request.root.read_only && !MakeReadOnly(failure)) return false;
+  for (size_t i = 0; i < request.mount_count; ++i) {
+    if (!MountOne(request.mounts[i], devices[i], failure)) return false;
+  }
+  return true;
 }
 
 }  // namespace hull::agent

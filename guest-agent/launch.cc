@@ -1,8 +1,10 @@
 #include "guest-agent/launch.h"
 
+#include <fcntl.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/auxv.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -14,6 +16,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "guest-agent/archiver.h"
 #include "guest-agent/command.h"
 #include "guest-agent/container_root.h"
 #include "guest-agent/credentials.h"
@@ -111,6 +114,25 @@ bool EnterContainer(const ChildTask& task) {
   return true;
 }
 
+// The agent's own program, with all the rights that the agent has but in the container. The
+// container's processes cannot trace what has rights that they lack.
+bool BecomeArchiver(const ChildTask& task) {
+  Failure* const failure = task.failure;
+  // By the name that the kernel started it by, while its root is still this process's.
+  const Fd program(open(reinterpret_cast<const char*>(getauxval(AT_EXECFN)), O_PATH | O_CLOEXEC));
+  if (!program.valid()) {
+    return Fail(failure, StartFailure::kInternal, errno, {"cannot open the agent's program"});
+  }
+  if (!EnterContainer(task) || !AttachStreams(task.streams, 0, failure)) return false;
+  RestoreSignals();
+  StartRequest& request = *task.request;
+  const char* const none[] = {nullptr};
+  // SAFETY: as in BecomeProcess().
+  syscall(SYS_execveat, program.get(), "", const_cast<char* const*>(request.args),
+          const_cast<char* const*>(none), AT_EMPTY_PATH);
+  return Fail(failure, StartFailure::kInternal, errno, {"cannot run the agent's program"});
+}
+
 bool BecomeProcess(const ChildTask& task) {
   StartRequest& request = *task.request;
   Failure* const failure = task.failure;
@@ -118,6 +140,7 @@ bool BecomeProcess(const ChildTask& task) {
   static Identity identity;
   static AddedVariables added;
   if (setsid() < 0) return Fail(failure, StartFailure::kInternal, errno, {"setsid"});
+  if (request.archiver) return BecomeArchiver(task);
   if (!EnterContainer(task) || !LookUpUser(request.user, &identity, failure)) return false;
   CompleteEnvironment(&request, identity.home, &added);
   ChildStreams streams = task.streams;

@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "guest-agent/agent.h"
+#include "guest-agent/archiver.h"
 #include "guest-agent/text.h"
 
 namespace {
@@ -23,6 +24,10 @@ constexpr std::string_view kUnixChannel = "hull.channel=unix:";
 }  // namespace
 
 int main(int argc, char** argv) {
+  // PID 1's arguments are the kernel's, this name is not among them.
+  if (argc > 0 && argv[0] == std::string_view(hull::agent::kArchiverName)) {
+    return hull::agent::ArchiverMain(argc, argv);
+  }
   using hull::agent::Channel;
   std::optional<Channel> channel = Channel::Vsock();
   bool debug = false;

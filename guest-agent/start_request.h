@@ -16,6 +16,7 @@ inline constexpr size_t kMaxEnvironment = 16384;
 // Variables that the agent itself may add: PATH and HOME.
 inline constexpr size_t kAddedEnvironment = 2;
 inline constexpr size_t kMaxFiles = 16;
+inline constexpr size_t kMaxMounts = 32;
 inline constexpr size_t kMaxAdditionalGids = 64;
 inline constexpr size_t kMaxRlimits = 16;
 
@@ -29,7 +30,22 @@ struct RootRequest {
   const char* device;
   const char* filesystem_type;
   bool read_only;
-  uint64_t tmpfs_bytes;  // 0: the kernel's default
+  // Of the disk that takes the container's writes; null: they are kept in memory.
+  const char* layer_device;
+  const char* layer_filesystem_type;
+  uint64_t tmpfs_bytes;  // in memory: 0: the kernel's default
+};
+
+struct MountRequest {
+  const char* target;
+  const char* device;  // null: none
+  const char* filesystem_type;
+  const char* options;
+  bool read_only;
+  bool allow_suid;
+  bool allow_devices;
+  bool allow_exec;
+  bool copy_image;
 };
 
 struct RlimitRequest {
@@ -59,11 +75,14 @@ struct StartRequest {
   RootRequest root;
   FileRequest files[kMaxFiles];
   size_t file_count;
+  MountRequest mounts[kMaxMounts];
+  size_t mount_count;
 
   uint32_t process_id;
   uint64_t stream_token;
   bool attach_stdin;
   bool discard_output;
+  bool archiver;
   bool has_terminal;
   WindowSize terminal;
   const char* args[kMaxArgs + 1];  // ends with a null pointer, as execve(2) wants it
@@ -85,10 +104,12 @@ struct StartRequest {
     hostname = {};
     root = {};
     file_count = 0;
+    mount_count = 0;
     process_id = 0;
     stream_token = 0;
     attach_stdin = false;
     discard_output = false;
+    archiver = false;
     has_terminal = false;
     terminal = {};
     args[0] = nullptr;

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 
-import qemu_repair
 import report
 import trace
 
@@ -60,22 +59,12 @@ def emulated_host():
     subprocess.run([HULL, "host", "stop", *host], stdout=subprocess.DEVNULL,
                    stderr=subprocess.DEVNULL, check=False, timeout=120)
     shutil.rmtree(INSTANCE, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix="hull-bench-qemu-") as temporary:
-        path = os.environ.get("PATH", os.defpath)
-        try:
-            repaired = qemu_repair.install(shutil.which("qemu-system-x86_64"),
-                                           pathlib.Path(temporary))
-            path = f"{repaired}:{path}"
-        except ValueError as error:
-            print(f"bench: QEMU is used as it is, and guests may hang (qemu_repair.py): {error}",
-                  file=sys.stderr)
-        try:
-            subprocess.run([HULL, "host", "start", *host, "--icount"], check=True, timeout=300,
-                           env={**os.environ, "PATH": path})
-            yield host
-        finally:
-            subprocess.run([HULL, "host", "stop", *host], check=False, timeout=120)
-            shutil.rmtree(INSTANCE, ignore_errors=True)
+    try:
+        subprocess.run([HULL, "host", "start", *host, "--icount"], check=True, timeout=300)
+        yield host
+    finally:
+        subprocess.run([HULL, "host", "stop", *host], check=False, timeout=120)
+        shutil.rmtree(INSTANCE, ignore_errors=True)
 
 
 def run_inside(host, script, *arguments):

@@ -13,7 +13,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 # The end-to-end tests' writer of images, which nothing here needs.
 sys.modules["oci"] = types.ModuleType("oci")
 import bench  # noqa: E402
-import qemu_repair  # noqa: E402
 import report  # noqa: E402
 import trace  # noqa: E402
 
@@ -207,19 +206,6 @@ class ReportTest(unittest.TestCase):
             report.fio_costs(text.replace("500", "0"))
         with self.assertRaises(ValueError):
             report.fio_costs("")
-
-    def test_of_qemu_one_store_is_taken_out(self):
-        before, after = bytes(range(256)) * 8, bytes(range(255, -1, -1)) * 8
-        code = bytes.fromhex("410fb6f4 4489ab80330000 89b354efffff c7838433000000000000"
-                             "48c78388330000ffffffff f605ba45b60002 0f856c010000"
-                             "ba01000000 4889df e8a74f0500")
-        repaired = bytes.fromhex("410fb6f4 4489ab80330000 660f1f440000 c7838433000000000000"
-                                 "48c78388330000ffffffff f605ba45b60002 0f856c010000"
-                                 "ba01000000 4889df e8a74f0500")
-        self.assertEqual(qemu_repair.repair(before + code + after), before + repaired + after)
-        for program in [before, code + after + code, before + repaired + after]:
-            with self.assertRaises(ValueError):
-                qemu_repair.repair(program)
 
 
 class CommandTest(unittest.TestCase):

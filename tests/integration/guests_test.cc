@@ -1,10 +1,14 @@
 // The whole of hull-vmm with hand-assembled guests (guests/*.asm): what ends a machine, and what
 // must not.
 
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -16,6 +20,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/integration/vmm_process.h"
+#include "vmm/machine/pause_protocol.h"
 
 namespace hull {
 namespace {
@@ -167,6 +172,63 @@ std::vector<pid_t> Family(pid_t pid) {
     for (pid_t child; children >> child;) family.push_back(child);
   }
   return family;
+}
+
+// The time that the vCPUs of a VMM have run, in nanoseconds, by /proc.
+uint64_t VcpuTime(pid_t vmm) {
+  uint64_t total = 0;
+  for (const pid_t pid : Family(vmm)) {
+    const std::string tasks = absl::StrCat("/proc/", pid, "/task");
+    for (const auto& task : std::filesystem::directory_iterator(tasks)) {
+      std::string name;
+      std::ifstream(task.path() / "comm") >> name;
+      uint64_t time = 0;
+      if (absl::StartsWith(name, "vcpu")) std::ifstream(task.path() / "schedstat") >> time;
+      total += time;
+    }
+  }
+  return total;
+}
+
+TEST_F(GuestsTest, APausedMachineRunsNothingUntilItGoesOn) {
+  int ends[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
+  const UniqueFd monitor(ends[0]);
+  UniqueFd machine(ends[1]);
+  ASSERT_EQ(fcntl(monitor.get(), F_SETFD, FD_CLOEXEC), 0);
+  VmmProcess vmm({"--spec", Spec("spin",
+                                 absl::StrCat(R"(,"console":{"fd":1},"pause":{"fd":)",
+                                              machine.get(), "}", AllDevices()),
+                                 2)});
+  machine.Reset();
+  ASSERT_TRUE(vmm.AwaitOutput(kTimeout));
+  const auto ask = [&monitor](char request) {
+    if (send(monitor.get(), &request, 1, MSG_NOSIGNAL) != 1) return '!';
+    pollfd readable = {monitor.get(), POLLIN, 0};
+    if (poll(&readable, 1, static_cast<int>(absl::ToInt64Milliseconds(kTimeout))) != 1) return '?';
+    char answer = 0;
+    return recv(monitor.get(), &answer, 1, 0) == 1 ? answer : '0';
+  };
+  for (int round = 0; round < 3; ++round) {
+    ASSERT_EQ(ask(machine::kPause), machine::kPause);
+    // Twice is as well.
+    ASSERT_EQ(ask(machine::kPause), machine::kPause);
+    // A thread that has answered may still be on its way to sleep.
+    uint64_t before = 0;
+    for (uint64_t now = VcpuTime(vmm.pid()); now != before; now = VcpuTime(vmm.pid())) {
+      before = now;
+      usleep(50000);
+    }
+    EXPECT_GT(before, 0u);
+    usleep(200000);
+    EXPECT_EQ(VcpuTime(vmm.pid()), before);
+    ASSERT_EQ(ask(machine::kResume), machine::kResume);
+    while (VcpuTime(vmm.pid()) == before) usleep(1000);
+  }
+  // A signal ends a machine that is paused as any other.
+  ASSERT_EQ(ask(machine::kPause), machine::kPause);
+  ASSERT_EQ(kill(vmm.pid(), SIGTERM), 0);
+  EXPECT_EQ(vmm.Wait(kTimeout).status, 128 + SIGTERM);
 }
 
 TEST_F(GuestsTest, NoMappingIsWritableAndExecutable) {

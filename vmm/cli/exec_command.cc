@@ -17,6 +17,7 @@
 #include "vmm/cli/installation.h"
 #include "vmm/cli/interruption.h"
 #include "vmm/cli/message.h"
+#include "vmm/cli/pc_containers.h"
 #include "vmm/cli/place.h"
 #include "vmm/container/attach_client.h"
 #include "vmm/container/config.h"
@@ -71,8 +72,10 @@ absl::StatusOr<container::Outcome> Exec(const Installation& installation, const 
   HULL_ASSIGN_OR_RETURN(const std::unique_ptr<container::ContainerStore> store,
                         OpenContainers(installation));
   HULL_ASSIGN_OR_RETURN(const Named container, FindContainer(store.get(), flags.container));
+  HULL_RETURN_IF_ERROR(
+      RefusePc(container.info, "processes to be beside (hull sendkeys types on it)"));
   constexpr char kOnlyRunning[] = "can only create exec sessions on running containers";
-  if (!container.info.alive) return WrongState(container.info, kOnlyRunning);
+  if (!Runs(container.info)) return WrongState(container.info, kOnlyRunning);
   HULL_ASSIGN_OR_RETURN(const container::ExecRequest request,
                         BuildRequest(flags, container.info.config.process));
   absl::StatusOr<UniqueFd> socket = Connect(store.get(), container.info.config.id);
@@ -101,8 +104,9 @@ int ExecCommand(const std::vector<std::string>& args) {
   if (!installation.ok()) return ReportFailure(installation.status());
   std::vector<std::string> command = {"exec"};
   command.insert(command.end(), args.begin(), args.end());
-  if (const std::optional<int> status = RunElsewhere(*installation, Needs::kStore, command,
-                                                     flags->interactive && !flags->detach)) {
+  if (const std::optional<int> status =
+          RunElsewhere(*installation, Needs::kStore, command, flags->interactive && !flags->detach,
+                       Subjects::Of(Subjects::Kind::kContainers, {flags->container}))) {
     return *status;
   }
   // Signals are held back until there is a client that passes them on.

@@ -1,4 +1,4 @@
-// The program `hull`: finds the verb and leaves the rest to it.
+#include "vmm/cli/hull_main.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -9,21 +9,27 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "vmm/base/out_of_memory.h"
+#include "vmm/cli/copy_command.h"
+#include "vmm/cli/diff_command.h"
 #include "vmm/cli/exec_command.h"
 #include "vmm/cli/image_commands.h"
 #include "vmm/cli/image_transfer_commands.h"
+#include "vmm/cli/import_command.h"
 #include "vmm/cli/info_command.h"
 #include "vmm/cli/inspect_command.h"
 #include "vmm/cli/inspection_commands.h"
 #include "vmm/cli/logs_command.h"
 #include "vmm/cli/message.h"
 #include "vmm/cli/monitor_command.h"
+#include "vmm/cli/pause_command.h"
 #include "vmm/cli/ps_command.h"
 #include "vmm/cli/registry_commands.h"
 #include "vmm/cli/run_command.h"
+#include "vmm/cli/screen_commands.h"
 #include "vmm/cli/start_command.h"
 #include "vmm/cli/stop_command.h"
 #include "vmm/cli/version.h"
+#include "vmm/cli/volume_command.h"
 #include "vmm/container/outcome.h"
 #include "vmm/emulated_host/emulated_host.h"
 
@@ -42,6 +48,13 @@ Usage: hull VERB [ARG...]
   kill     Send them a signal            rename  Give one another name
   rm       Remove containers             exec    Run one more command in one
   top      Show what runs in one         stats   Show what some use
+  pause    Stop all that some do         unpause Let them go on
+  cp       Copy files out of one or in   diff    Show what one has changed
+  export   Write all files of one
+
+Containers that are a PC, for DOS and the like:
+  screentext  Print its screen           sendkeys  Type on its keyboard
+  screenshot  Write a picture of it
 
   images   List images                   pull    Fetch one from a registry
   load     Take some from an archive     push    Send one to a registry
@@ -49,9 +62,10 @@ Usage: hull VERB [ARG...]
   tag      Give one a further name       logout  Log out of it
   untag    Take a name from one          history Show how one was made
   rmi      Remove images                 image   Inspect, prune and more
+  import   Make one of a PC's disk
 
   info     Show if this machine is fit   host    Manage the emulated host
-  version  Print the version
+  version  Print the version             volume  Manage disks that outlive containers
 
 hull VERB --help tells more. The exit status is the verb's or the container's;
 125 if Hull failed, 126 and 127 if the command cannot be executed or found.
@@ -85,10 +99,20 @@ constexpr Verb kVerbs[] = {
     {"exec", ExecCommand},
     {"top", TopCommand},
     {"stats", StatsCommand},
+    {"pause", PauseCommand},
+    {"unpause", UnpauseCommand},
     {"wait", WaitCommand},
+    {"screentext", ScreentextCommand},
+    {"screenshot", ScreenshotCommand},
+    {"sendkeys", SendkeysCommand},
     {"rename", RenameCommand},
+    {"cp", CopyCommand},
+    {"diff", DiffCommand},
+    {"export", ExportCommand},
+    {"volume", VolumeCommand},
     {"images", ImagesCommand},
     {"load", LoadCommand},
+    {"import", ImportCommand},
     {"rmi", RmiCommand},
     {"image", ImageCommand},
     {"save", SaveCommand},
@@ -116,7 +140,9 @@ void FillStandardStreams() {
   }
 }
 
-int Main(int argc, char** argv) {
+}  // namespace
+
+int HullMain(int argc, char** argv) {
   FillStandardStreams();
   ExitWhenOutOfMemory(
       "hull: out of memory: this process may not have, or the machine has not, more\n",
@@ -133,7 +159,4 @@ int Main(int argc, char** argv) {
   return container::kHullFailed;
 }
 
-}  // namespace
 }  // namespace hull::cli
-
-int main(int argc, char** argv) { return hull::cli::Main(argc, argv); }

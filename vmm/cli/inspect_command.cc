@@ -25,8 +25,11 @@
 #include "vmm/cli/usage_formatter.h"
 #include "vmm/container/config.h"
 #include "vmm/container/container_store.h"
+#include "vmm/container/disk.h"
 #include "vmm/container/log_format.h"
 #include "vmm/container/monitor.h"
+#include "vmm/container/mounts.h"
+#include "vmm/container/volume_store.h"
 
 namespace hull::cli {
 namespace {
@@ -68,7 +71,8 @@ json Host() {
   return host;
 }
 
-json Describe(const ContainerStore& store, const ContainerInfo& info) {
+json Describe(const Installation& installation, const ContainerStore& store,
+              const ContainerInfo& info) {
   const container::Config& config = info.config;
   const container::State& state = info.state;
   const container::Process& process = config.process;
@@ -83,6 +87,32 @@ json Describe(const ContainerStore& store, const ContainerInfo& info) {
   json command = process.args;
   json arguments = command;
   arguments.erase(0);
+  json storage = {{"Type", config.storage_bytes > 0 ? "disk" : "memory"},
+                  {"Path", ""},
+                  {"SizeBytes", config.storage_bytes},
+                  {"AllocatedBytes", 0}};
+  if (config.storage_bytes > 0) {
+    storage["Path"] = container::LayerPath(directory);
+    const absl::StatusOr<container::DiskUsage> usage =
+        container::LookAtDisk(container::LayerPath(directory));
+    if (usage.ok()) storage["AllocatedBytes"] = usage->allocated_bytes;
+  }
+  json mounts = json::array();
+  for (size_t i = 0; i < config.mounts.size(); ++i) {
+    const container::Mount& mount = config.mounts[i];
+    const bool volume = mount.type == container::MountType::kVolume;
+    std::string source;
+    if (volume) {
+      source = mount.volume.empty() ? container::OwnVolumePath(directory, i)
+                                    : container::VolumePath(installation.root, mount.volume);
+    }
+    mounts.push_back({{"Type", volume ? "volume" : "tmpfs"},
+                      {"Name", mount.volume},
+                      {"Source", std::move(source)},
+                      {"Destination", mount.target},
+                      {"Driver", volume ? "local" : ""},
+                      {"RW", !mount.read_only}});
+  }
   json log = {{"Type", config.log_max_bytes > 0 ? "cri" : "none"},
               {"Path", config.log_max_bytes > 0 ? container::LogPath(directory, 0) : ""},
               {"MaxSize", config.log_max_bytes},
@@ -98,7 +128,7 @@ json Describe(const ContainerStore& store, const ContainerInfo& info) {
       {"State",
        {{"Status", container::StatusName(state.status)},
         {"Running", running},
-        {"Paused", false},
+        {"Paused", state.status == Status::kPaused},
         {"Pid", state.vmm_pid},
         {"ConmonPid", state.monitor_pid},
         {"ExitCode", state.exit_status},
@@ -115,17 +145,21 @@ json Describe(const ContainerStore& store, const ContainerInfo& info) {
         {"OpenStdin", process.attach_stdin},
         {"StopSignal", config.stop_signal},
         {"StopTimeout", config.stop_timeout_seconds}}},
+      {"Mounts", std::move(mounts)},
       {"HostConfig",
        {{"AutoRemove", config.remove},
         {"ReadonlyRootfs", config.read_only},
         {"Memory", config.memory_bytes},
-        {"NanoCpus", uint64_t{config.cpus} * 1'000'000'000},
+        {"NanoCpus", config.cpu_millis * 1'000'000},
         {"LogConfig", std::move(log)}}},
       {"Machine",
        {{"Vcpus", config.cpus},
         {"MemoryBytes", config.memory_bytes},
         {"RootImage", config.root_image},
+        {"Storage", std::move(storage)},
         {"Console", config.console},
+        {"Model", config.pc.has_value() ? "pc" : "micro"},
+        {"Boot", config.pc.has_value() ? config.pc->boot : ""},
         {"VmmPid", state.vmm_pid},
         {"MonitorPid", state.monitor_pid},
         {"Cgroup", CgroupOf(state.vmm_pid)},
@@ -139,7 +173,7 @@ absl::StatusOr<json> InspectOne(const Installation& installation, ContainerStore
                                 const std::string& name, const std::string& type) {
   if (type == "image") return InspectImageByName(installation, name);
   const absl::StatusOr<Named> found = FindContainer(store, name);
-  if (found.ok()) return Describe(*store, found->info);
+  if (found.ok()) return Describe(installation, *store, found->info);
   if (type == "all" && absl::IsNotFound(found.status())) {
     absl::StatusOr<json> image = InspectImageByName(installation, name);
     if (image.ok()) return image;
@@ -170,7 +204,12 @@ int InspectCommand(const std::vector<std::string>& args) {
       ->check(CLI::IsMember({"all", "container", "image"}));
   app.add_option("NAME", names, "Name, id or the beginning of an id")->required();
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation, [&] {
+        return Subjects::Of(type == "image"       ? Subjects::Kind::kImages
+                            : type == "container" ? Subjects::Kind::kContainers
+                                                  : Subjects::Kind::kEither,
+                            names);
+      })) {
     return *status;
   }
   const absl::StatusOr<std::unique_ptr<ContainerStore>> store = OpenContainers(installation);

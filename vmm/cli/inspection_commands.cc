@@ -21,6 +21,7 @@
 #include "vmm/cli/format_template.h"
 #include "vmm/cli/installation.h"
 #include "vmm/cli/message.h"
+#include "vmm/cli/pc_containers.h"
 #include "vmm/cli/usage_formatter.h"
 #include "vmm/cli/vmm_memory.h"
 #include "vmm/container/agent_messages.h"
@@ -73,8 +74,9 @@ Row ProcessRow(const ListedProcess& process) {
 absl::StatusOr<std::string> Top(const Installation& installation, const std::string& name) {
   HULL_ASSIGN_OR_RETURN(const std::unique_ptr<ContainerStore> store, OpenContainers(installation));
   HULL_ASSIGN_OR_RETURN(const Named container, FindContainer(store.get(), name));
+  HULL_RETURN_IF_ERROR(RefusePc(container.info, "processes"));
   constexpr char kOnlyRunning[] = "top can only be used on running containers";
-  if (!container.info.alive) return WrongState(container.info, kOnlyRunning);
+  if (!Runs(container.info)) return WrongState(container.info, kOnlyRunning);
   HULL_ASSIGN_OR_RETURN(const UniqueFd socket, Connect(store.get(), container.info.config.id));
   HULL_ASSIGN_OR_RETURN(const std::vector<ListedProcess> processes,
                         container::AskForProcesses(socket.get(), kPatience));
@@ -177,7 +179,8 @@ absl::StatusOr<std::vector<Named>> Running(ContainerStore* store,
   std::vector<Named> running;
   for (const std::string& name : names) {
     HULL_ASSIGN_OR_RETURN(Named container, FindContainer(store, name));
-    if (!container.info.alive) {
+    HULL_RETURN_IF_ERROR(RefusePc(container.info, "agent that could tell what it uses"));
+    if (!Runs(container.info)) {
       return WrongState(container.info, "stats can only be used on running containers");
     }
     running.push_back(std::move(container));
@@ -185,7 +188,7 @@ absl::StatusOr<std::vector<Named>> Running(ContainerStore* store,
   if (!names.empty()) return running;
   HULL_ASSIGN_OR_RETURN(std::vector<container::ContainerInfo> infos, store->List());
   for (container::ContainerInfo& info : infos) {
-    if (info.state.status != container::Status::kRunning) continue;
+    if (info.state.status != container::Status::kRunning || info.config.pc.has_value()) continue;
     std::string id = info.config.id;
     running.push_back({.name = std::move(id), .info = std::move(info)});
   }
@@ -214,7 +217,9 @@ int TopCommand(const std::vector<std::string>& args) {
   app.formatter(std::make_shared<UsageFormatter>("top CONTAINER"));
   app.add_option("CONTAINER", name, "Name, id or the beginning of an id")->required();
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation, [&] {
+        return Subjects::Of(Subjects::Kind::kContainers, {name});
+      })) {
     return *status;
   }
   const absl::StatusOr<std::string> table = Top(installation, name);
@@ -231,7 +236,9 @@ int StatsCommand(const std::vector<std::string>& args) {
   app.add_option("--format", format, "json: as JSON");
   app.add_option("CONTAINER", names, "Name, id or the beginning of an id (default: all that run)");
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation, [&] {
+        return Subjects::Of(Subjects::Kind::kContainers, names);
+      })) {
     return *status;
   }
   if (!format.empty() && format != "json") {

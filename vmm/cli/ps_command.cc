@@ -55,6 +55,8 @@ std::string StatusText(const ContainerInfo& info, absl::Time now) {
       return "Created";
     case Status::kRunning:
       return absl::StrCat("Up ", HumanDuration(now - FromMs(state.started_unix_ms)));
+    case Status::kPaused:
+      return "Paused";
     case Status::kExited:
       return absl::StrCat("Exited (", state.exit_status, ") ", Ago(state.finished_unix_ms, now));
     case Status::kFailed:
@@ -186,7 +188,7 @@ absl::StatusOr<std::string> Listing(const Installation& installation, const PsFl
   std::reverse(containers.begin(), containers.end());  // the newest first
   const bool all = flags.all || flags.latest || flags.last > 0 || filter.asks_for_status();
   std::erase_if(containers, [&](const ContainerInfo& info) {
-    return (!all && info.state.status != Status::kRunning) || !filter.Matches(info);
+    return (!all && !container::IsLive(info.state.status)) || !filter.Matches(info);
   });
   const size_t most = flags.latest ? 1 : static_cast<size_t>(std::max(flags.last, 0));
   if (most > 0 && containers.size() > most) containers.resize(most);
@@ -255,8 +257,8 @@ std::string HumanDuration(absl::Duration duration) {
 }
 
 absl::StatusOr<ContainerFilter> ContainerFilter::Parse(const std::vector<std::string>& filters) {
-  constexpr Status kStatuses[] = {Status::kCreated, Status::kRunning, Status::kExited,
-                                  Status::kFailed};
+  constexpr Status kStatuses[] = {Status::kCreated, Status::kRunning, Status::kPaused,
+                                  Status::kExited, Status::kFailed};
   ContainerFilter parsed;
   for (const std::string& filter : filters) {
     const size_t equals = filter.find('=');
@@ -331,7 +333,9 @@ int PsCommand(const std::vector<std::string>& args) {
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation, [] {
+        return Subjects::All(Subjects::Kind::kContainers);
+      })) {
     return *status;
   }
   const absl::StatusOr<std::string> listing = Listing(installation, flags);

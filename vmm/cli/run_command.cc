@@ -23,16 +23,19 @@
 #include "vmm/cli/load_progress.h"
 #include "vmm/cli/message.h"
 #include "vmm/cli/monitor_command.h"
+#include "vmm/cli/pc_containers.h"
 #include "vmm/cli/place.h"
 #include "vmm/cli/run_flags.h"
 #include "vmm/container/config.h"
 #include "vmm/container/container_store.h"
+#include "vmm/container/disk.h"
 #include "vmm/container/labels.h"
 #include "vmm/container/names.h"
 #include "vmm/container/outcome.h"
 #include "vmm/container/process.h"
 #include "vmm/container/raw_terminal.h"
 #include "vmm/container/signals.h"
+#include "vmm/container/volume_store.h"
 
 namespace hull::cli {
 namespace {
@@ -73,8 +76,12 @@ absl::StatusOr<container::Config> BuildConfig(const RunFlags& flags,
   config.read_only = flags.read_only;
   config.console = flags.console;
   config.remove = flags.remove;
-  config.cpus = flags.cpus;
+  config.cpus = flags.cpus.count;
+  config.cpu_millis = flags.cpus.millis;
   config.memory_bytes = flags.memory_bytes;
+  // Where nothing is kept there is nothing to keep it on.
+  const bool keeps = !flags.remove && !flags.read_only;
+  config.storage_bytes = flags.storage_bytes.value_or(keeps ? container::kDefaultStorageBytes : 0);
   HULL_ASSIGN_OR_RETURN(config.labels, container::MergeLabels(image.process.labels, flags.labels));
   config.stop_signal = flags.stop_signal.value_or(SIGTERM);
   if (!flags.stop_signal.has_value() && !image.process.stop_signal.empty()) {
@@ -82,6 +89,11 @@ absl::StatusOr<container::Config> BuildConfig(const RunFlags& flags,
   }
   config.stop_timeout_seconds = flags.stop_timeout_seconds;
   config.log_max_bytes = flags.log_max_bytes;
+  config.mounts = flags.mounts;
+  if (image.machine.has_value()) {
+    HULL_RETURN_IF_ERROR(CompletePcConfig(flags, image, &config));
+    return config;
+  }
   container::ProcessOptions options = {.entrypoint = flags.entrypoint,
                                        .command = flags.command,
                                        .env_files = flags.env_files,
@@ -154,7 +166,8 @@ std::optional<int> Prepare(const std::string& verb, const std::vector<std::strin
   command.insert(command.end(), args.begin(), args.end());
   if (std::optional<int> status =
           RunElsewhere(request->installation, Needs::kKvm, command,
-                       request->flags.interactive && !request->flags.detach)) {
+                       request->flags.interactive && !request->flags.detach,
+                       Subjects::Of(Subjects::Kind::kImages, {request->flags.image}))) {
     return *status;
   }
 
@@ -178,6 +191,19 @@ std::optional<int> Prepare(const std::string& verb, const std::vector<std::strin
   return std::nullopt;
 }
 
+// Of a container that is in the store: from then on nobody removes its volumes.
+absl::Status MakeDisks(const Installation& installation, const container::ContainerStore& store,
+                       const container::Config& config) {
+  if (!container::HasDisks(config)) return absl::OkStatus();
+  HULL_ASSIGN_OR_RETURN(const container::DiskMaker maker, installation.DiskMaker());
+  HULL_RETURN_IF_ERROR(container::VolumeStore(installation.root, maker)
+                           .CreateFor(config, store.StateDirectory(config.id)));
+  if (config.storage_bytes == 0) return absl::OkStatus();
+  return Annotate(container::MakeDisk(maker, container::LayerPath(store.StateDirectory(config.id)),
+                                      config.storage_bytes),
+                  "the container's disk cannot be made");
+}
+
 // Returns its id.
 absl::StatusOr<std::string> CreateContainer(const Request& request) {
   HULL_ASSIGN_OR_RETURN(const container::Config config, BuildConfig(request.flags, *request.image));
@@ -185,7 +211,9 @@ absl::StatusOr<std::string> CreateContainer(const Request& request) {
   HULL_ASSIGN_OR_RETURN(const std::unique_ptr<container::ContainerStore> store,
                         OpenContainers(request.installation));
   HULL_ASSIGN_OR_RETURN(const UniqueFd lock, store->Create(config));
-  absl::Status status = store->WriteState(config, {.status = container::Status::kCreated});
+  absl::Status status = MakeDisks(request.installation, *store, config);
+  if (status.ok()) status = MakePcDisk(*store, config);
+  if (status.ok()) status = store->WriteState(config, {.status = container::Status::kCreated});
   if (status.ok()) status = cidfile.Write(config.id);
   if (!status.ok()) {
     store->Finish(config, /*discard=*/true).IgnoreError();  // the first error is the one to tell
@@ -204,7 +232,9 @@ absl::StatusOr<container::Outcome> RunContainer(const Request& request) {
   HULL_ASSIGN_OR_RETURN(const std::unique_ptr<container::ContainerStore> store,
                         OpenContainers(request.installation));
   HULL_ASSIGN_OR_RETURN(UniqueFd lock, store->Create(config));
-  absl::Status status = cidfile.Write(config.id);
+  absl::Status status = MakeDisks(request.installation, *store, config);
+  if (status.ok()) status = MakePcDisk(*store, config);
+  if (status.ok()) status = cidfile.Write(config.id);
   StartedMonitor monitor;
   if (status.ok()) {
     absl::StatusOr<StartedMonitor> started = StartMonitor(
@@ -218,10 +248,11 @@ absl::StatusOr<container::Outcome> RunContainer(const Request& request) {
     return status;
   }
   if (!flags.detach) {
-    return AttachToStarted(std::move(monitor), config, store.get(),
-                           {.attach_stdin = flags.interactive,
-                            .terminal = flags.terminal,
-                            .detach_keys = flags.detach_keys});
+    container::AttachOptions options = {.attach_stdin = flags.interactive,
+                                        .terminal = flags.terminal,
+                                        .detach_keys = flags.detach_keys};
+    ShowPcScreen(config, flags.detach_keys_text, &options);
+    return AttachToStarted(std::move(monitor), config, store.get(), options);
   }
   HULL_ASSIGN_OR_RETURN(const std::optional<container::Outcome> ended,
                         AwaitStart(std::move(monitor), config, store.get(), *request.interruption));

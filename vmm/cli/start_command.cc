@@ -1,6 +1,7 @@
 #include "vmm/cli/start_command.h"
 
 #include <signal.h>
+#include <unistd.h>
 
 #include <memory>
 #include <optional>
@@ -18,6 +19,7 @@
 #include "vmm/cli/interruption.h"
 #include "vmm/cli/message.h"
 #include "vmm/cli/monitor_command.h"
+#include "vmm/cli/pc_containers.h"
 #include "vmm/cli/stop_command.h"
 #include "vmm/cli/usage_formatter.h"
 #include "vmm/container/attach_client.h"
@@ -38,10 +40,6 @@ int Report(const absl::StatusOr<Outcome>& outcome) {
   if (!outcome.ok()) return ReportFailure(outcome.status());
   if (!outcome->error.empty()) PrintError(outcome->error);
   return outcome->exit_status;
-}
-
-void Note(int status, int* overall) {
-  if (*overall == 0) *overall = status;
 }
 
 absl::StatusOr<StartedMonitor> StartExisting(const Installation& installation,
@@ -113,8 +111,9 @@ int StartCommand(const std::vector<std::string>& args) {
                  "Keys that leave it running (default: ctrl-p,ctrl-q)");
   app.add_option("CONTAINER", names, "Name, id or the beginning of an id");
   Installation installation;
-  if (const std::optional<int> status =
-          BeginCommand(&app, args, Needs::kKvm, &installation, [&] { return interactive; })) {
+  if (const std::optional<int> status = BeginCommand(
+          &app, args, Needs::kKvm, &installation, [&] { return ContainersOrAll(names); },
+          [&] { return interactive; })) {
     return *status;
   }
   const absl::StatusOr<container::DetachKeys> keys = container::DetachKeys::Parse(detach_keys);
@@ -144,10 +143,15 @@ int StartCommand(const std::vector<std::string>& args) {
       Note(ReportFailure(found.status()), &overall);
       continue;
     }
+    if (found->info.alive && !Runs(found->info)) {
+      Note(ReportFailure(WrongState(found->info, "can only start stopped containers")), &overall);
+      continue;
+    }
     const container::Config& config = found->info.config;
     container::AttachOptions options = {.attach_stdin = interactive && config.process.attach_stdin,
                                         .terminal = config.process.terminal,
                                         .detach_keys = *keys};
+    ShowPcScreen(config, detach_keys, &options);
     if (attach && found->info.alive) {
       options.ask_for_output = true;
       return Report(AttachToRunning(store, *found, options));
@@ -184,8 +188,10 @@ int AttachCommand(const std::vector<std::string>& args) {
                  "Keys that leave it running (default: ctrl-p,ctrl-q)");
   app.add_option("CONTAINER", name, "Name, id or the beginning of an id")->required();
   Installation installation;
-  if (const std::optional<int> status =
-          BeginCommand(&app, args, Needs::kStore, &installation, [&] { return !no_stdin; })) {
+  if (const std::optional<int> status = BeginCommand(
+          &app, args, Needs::kStore, &installation,
+          [&] { return Subjects::Of(Subjects::Kind::kContainers, {name}); },
+          [&] { return !no_stdin; })) {
     return *status;
   }
   const absl::StatusOr<container::DetachKeys> keys = container::DetachKeys::Parse(detach_keys);
@@ -203,12 +209,18 @@ int AttachCommand(const std::vector<std::string>& args) {
     return container::kHullFailed;
   }
   const container::Process& process = found->info.config.process;
-  return Report(AttachToRunning(store->get(), *found,
-                                {.attach_stdin = !no_stdin && process.attach_stdin,
-                                 .ask_for_output = true,
-                                 .forward_signals = sig_proxy,
-                                 .terminal = process.terminal,
-                                 .detach_keys = *keys}));
+  container::AttachOptions options = {.attach_stdin = !no_stdin && process.attach_stdin,
+                                      .ask_for_output = true,
+                                      .forward_signals = sig_proxy,
+                                      .terminal = process.terminal,
+                                      .detach_keys = *keys};
+  // A machine has a screen, however it was started.
+  if (found->info.config.pc.has_value() && !no_stdin && isatty(STDIN_FILENO) == 1 &&
+      isatty(STDOUT_FILENO) == 1) {
+    options.attach_stdin = options.terminal = true;
+  }
+  ShowPcScreen(found->info.config, detach_keys, &options);
+  return Report(AttachToRunning(store->get(), *found, options));
 }
 
 int RestartCommand(const std::vector<std::string>& args) {
@@ -219,7 +231,9 @@ int RestartCommand(const std::vector<std::string>& args) {
   app.add_option("-t,--time", time, "Seconds until it is killed (default: the container's)");
   app.add_option("CONTAINER", names, "Name, id or the beginning of an id")->required();
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kKvm, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kKvm, &installation, [&] {
+        return Subjects::Of(Subjects::Kind::kContainers, names);
+      })) {
     return *status;
   }
   std::optional<absl::Duration> timeout;

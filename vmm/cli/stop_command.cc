@@ -57,17 +57,6 @@ absl::Status EndBy(ContainerStore* store, MonitorConnection* connection, const s
   return AwaitDead(store, id, kKillPatience);
 }
 
-// One of the containers that are named, or all.
-absl::StatusOr<std::vector<Named>> AllContainers(ContainerStore* store) {
-  HULL_ASSIGN_OR_RETURN(std::vector<container::ContainerInfo> infos, store->List());
-  std::vector<Named> all;
-  for (container::ContainerInfo& info : infos) {
-    std::string id = info.config.id;
-    all.push_back({.name = std::move(id), .info = std::move(info)});
-  }
-  return all;
-}
-
 absl::Status SendSignal(ContainerStore* store, const Named& container, uint32_t signal) {
   if (!container.info.alive) {
     return WrongState(container.info, "can only kill running containers");
@@ -100,7 +89,10 @@ absl::StatusOr<int> AwaitEnd(ContainerStore* store, Named container) {
 
 absl::Status Kill(ContainerStore* store, const Named& container) {
   absl::StatusOr<MonitorConnection> connection = ConnectTo(store, container);
-  if (IsOver(connection.status())) return absl::OkStatus();
+  // One whose monitor no longer listens still clears up.
+  if (IsOver(connection.status())) {
+    return AwaitDead(store, container.info.config.id, kKillPatience);
+  }
   if (!connection.ok()) return connection.status();
   return EndBy(store, &*connection, container.info.config.id, absl::InfinitePast());
 }
@@ -122,11 +114,6 @@ absl::Status Remove(ContainerStore* store, const Named& container, bool force) {
   return store->Finish(config, /*discard=*/true);
 }
 
-// Keeps the first failure of several.
-void Note(int status, int* overall) {
-  if (*overall == 0) *overall = status;
-}
-
 }  // namespace
 
 std::vector<absl::Status> StopContainers(ContainerStore* store,
@@ -141,8 +128,15 @@ std::vector<absl::Status> StopContainers(ContainerStore* store,
   for (size_t i = 0; i < containers.size(); ++i) {
     const container::ContainerInfo& info = containers[i].info;
     if (!info.alive) continue;
+    if (!Runs(info)) {
+      results[i] = WrongState(info, "can only stop created or running containers");
+      continue;
+    }
     absl::StatusOr<MonitorConnection> connection = ConnectTo(store, containers[i]);
-    if (IsOver(connection.status())) continue;
+    if (IsOver(connection.status())) {
+      results[i] = AwaitDead(store, info.config.id, kKillPatience);
+      continue;
+    }
     results[i] = connection.status();
     if (!connection.ok()) continue;
     stopping[i].connection.emplace(*std::move(connection));
@@ -174,7 +168,8 @@ int StopCommand(const std::vector<std::string>& args) {
   app.add_flag("-i,--ignore", ignore, "Containers that do not exist are no error");
   app.add_option("CONTAINER", names, "Name, id or the beginning of an id");
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation,
+                                                     [&] { return ContainersOrAll(names); })) {
     return *status;
   }
   std::optional<absl::Duration> timeout;
@@ -183,31 +178,18 @@ int StopCommand(const std::vector<std::string>& args) {
     if (!seconds.ok()) return ReportFailure(Annotate(seconds.status(), "--time"));
     timeout = absl::Seconds(*seconds);
   }
-  if (names.empty() != all) {
-    PrintError("give either names of containers or --all (see hull stop --help)");
-    return container::kHullFailed;
+  Selection selection;
+  if (const std::optional<int> status = SelectContainers(
+          installation, {.verb = "stop", .running_only = true, .ignore_missing = ignore}, names,
+          all, &selection)) {
+    return *status;
   }
-  const absl::StatusOr<std::unique_ptr<ContainerStore>> store = OpenContainers(installation);
-  if (!store.ok()) return ReportFailure(store.status());
-  std::vector<Named> containers;
-  int overall = 0;
-  if (all) {
-    absl::StatusOr<std::vector<Named>> found = AllContainers(store->get());
-    if (!found.ok()) return ReportFailure(found.status());
-    containers = *std::move(found);
-    std::erase_if(containers, [](const Named& container) { return !container.info.alive; });
-  }
-  for (const std::string& name : names) {
-    absl::StatusOr<Named> found = FindContainer(store->get(), name);
-    if (found.ok()) {
-      containers.push_back(*std::move(found));
-    } else if (!ignore || !absl::IsNotFound(found.status())) {
-      Note(ReportFailure(found.status()), &overall);
-    }
-  }
-  const std::vector<absl::Status> results = StopContainers(store->get(), containers, timeout);
+  const std::vector<absl::Status> results =
+      StopContainers(selection.store.get(), selection.containers, timeout);
+  int overall = selection.status;
   for (size_t i = 0; i < results.size(); ++i) {
-    Note(results[i].ok() ? PrintOutput(containers[i].name + "\n") : ReportFailure(results[i]),
+    Note(results[i].ok() ? PrintOutput(selection.containers[i].name + "\n")
+                         : ReportFailure(results[i]),
          &overall);
   }
   return overall;
@@ -223,35 +205,20 @@ int KillCommand(const std::vector<std::string>& args) {
   app.add_flag("-a,--all", all, "All that run");
   app.add_option("CONTAINER", names, "Name, id or the beginning of an id");
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation,
+                                                     [&] { return ContainersOrAll(names); })) {
     return *status;
   }
   const absl::StatusOr<uint32_t> signal = container::ParseSignal(signal_name);
   if (!signal.ok()) return ReportFailure(signal.status());
-  if (names.empty() != all) {
-    PrintError("give either names of containers or --all (see hull kill --help)");
-    return container::kHullFailed;
+  Selection selection;
+  if (const std::optional<int> status = SelectContainers(
+          installation, {.verb = "kill", .running_only = true}, names, all, &selection)) {
+    return *status;
   }
-  const absl::StatusOr<std::unique_ptr<ContainerStore>> store = OpenContainers(installation);
-  if (!store.ok()) return ReportFailure(store.status());
-  int overall = 0;
-  std::vector<Named> containers;
-  if (all) {
-    absl::StatusOr<std::vector<Named>> found = AllContainers(store->get());
-    if (!found.ok()) return ReportFailure(found.status());
-    containers = *std::move(found);
-    std::erase_if(containers, [](const Named& container) { return !container.info.alive; });
-  }
-  for (const std::string& name : names) {
-    absl::StatusOr<Named> found = FindContainer(store->get(), name);
-    if (found.ok()) {
-      containers.push_back(*std::move(found));
-    } else {
-      Note(ReportFailure(found.status()), &overall);
-    }
-  }
-  for (const Named& container : containers) {
-    const absl::Status sent = SendSignal(store->get(), container, *signal);
+  int overall = selection.status;
+  for (const Named& container : selection.containers) {
+    const absl::Status sent = SendSignal(selection.store.get(), container, *signal);
     Note(sent.ok() ? PrintOutput(container.name + "\n") : ReportFailure(sent), &overall);
   }
   return overall;
@@ -263,7 +230,9 @@ int WaitCommand(const std::vector<std::string>& args) {
   app.formatter(std::make_shared<UsageFormatter>("wait CONTAINER..."));
   app.add_option("CONTAINER", names, "Name, id or the beginning of an id")->required();
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation, [&] {
+        return Subjects::Of(Subjects::Kind::kContainers, names);
+      })) {
     return *status;
   }
   const absl::StatusOr<std::unique_ptr<ContainerStore>> store = OpenContainers(installation);
@@ -296,35 +265,20 @@ int RmCommand(const std::vector<std::string>& args) {
   app.add_flag("-v,--volumes", volumes, "")->group("");
   app.add_option("CONTAINER", names, "Name, id or the beginning of an id");
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation,
+                                                     [&] { return ContainersOrAll(names); })) {
     return *status;
   }
-  if (names.empty() != all) {
-    PrintError("give either names of containers or --all (see hull rm --help)");
-    return container::kHullFailed;
+  Selection selection;
+  if (const std::optional<int> status = SelectContainers(
+          installation,
+          {.verb = "rm", .ignore_missing = ignore || force, .missing_status = kNoSuchContainer},
+          names, all, &selection)) {
+    return *status;
   }
-  const absl::StatusOr<std::unique_ptr<ContainerStore>> store = OpenContainers(installation);
-  if (!store.ok()) return ReportFailure(store.status());
-  int overall = 0;
-  std::vector<Named> containers;
-  if (all) {
-    absl::StatusOr<std::vector<Named>> found = AllContainers(store->get());
-    if (!found.ok()) return ReportFailure(found.status());
-    containers = *std::move(found);
-  }
-  for (const std::string& name : names) {
-    absl::StatusOr<Named> found = FindContainer(store->get(), name);
-    if (found.ok()) {
-      containers.push_back(*std::move(found));
-    } else if (!absl::IsNotFound(found.status())) {
-      Note(ReportFailure(found.status()), &overall);
-    } else if (!ignore && !force) {
-      ReportFailure(found.status());
-      Note(kNoSuchContainer, &overall);
-    }
-  }
-  for (const Named& container : containers) {
-    const absl::Status removed = Remove(store->get(), container, force);
+  int overall = selection.status;
+  for (const Named& container : selection.containers) {
+    const absl::Status removed = Remove(selection.store.get(), container, force);
     if (removed.ok()) {
       Note(PrintOutput(container.name + "\n"), &overall);
       continue;
@@ -343,7 +297,9 @@ int RenameCommand(const std::vector<std::string>& args) {
   app.add_option("CONTAINER", name, "Name, id or the beginning of an id")->required();
   app.add_option("NAME", new_name, "The new name")->required();
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation, [&] {
+        return Subjects::Of(Subjects::Kind::kContainers, {name});
+      })) {
     return *status;
   }
   const absl::Status good = container::ValidateName(new_name);

@@ -35,10 +35,17 @@ absl::StatusOr<AttachFrame> DecodeAttachFrame(absl::string_view message) {
     case AttachType::kProcesses:
     case AttachType::kStatistics:
     case AttachType::kExecPart:
+    case AttachType::kControlRequest:
       frame.data = payload;
+      return frame;
+    case AttachType::kControlReply:
+      if (payload.empty() || ByteAt(payload, 0) > 1) return Malformed("a part of no answer");
+      frame.number = ByteAt(payload, 0);
+      frame.data = payload.substr(1);
       return frame;
     case AttachType::kHello:
     case AttachType::kExited:
+    case AttachType::kPaused:
       if (payload.size() != 1) return Malformed("a number of the wrong length");
       frame.number = ByteAt(payload, 0);
       return frame;
@@ -77,6 +84,8 @@ absl::StatusOr<AttachFrame> DecodeAttachFrame(absl::string_view message) {
     case AttachType::kDetach:
     case AttachType::kListProcesses:
     case AttachType::kGetStatistics:
+    case AttachType::kPause:
+    case AttachType::kResume:
       if (!payload.empty()) return Malformed("a payload where there is none");
       return frame;
   }
@@ -88,9 +97,11 @@ std::string EncodeAttachFrame(const AttachFrame& frame) {
   switch (frame.type) {
     case AttachType::kHello:
     case AttachType::kExited:
+    case AttachType::kPaused:
     case AttachType::kSignal:
     case AttachType::kOutputClosed:
     case AttachType::kFailed:
+    case AttachType::kControlReply:
       message += static_cast<char>(frame.number);
       break;
     case AttachType::kStdinCredit:

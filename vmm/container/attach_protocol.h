@@ -35,6 +35,8 @@ enum class AttachType : uint8_t {
   kStarted = 9,         // the container's process runs
   kProcesses = 10,      // a page of processes: ParseProcessPage() of agent_messages.h
   kStatistics = 11,     // ParseStatistics()
+  kPaused = 12,  // u8: 1 if the machine is paused, 0 if it runs: the answer to kPause, kResume
+  kControlReply = 13,  // u8 whether it is the last part, bytes: the answer to kControlRequest
 
   // Client to monitor.
   kStdin = 32,         // bytes for the process
@@ -51,6 +53,10 @@ enum class AttachType : uint8_t {
   kDetach = 51,         // the client leaves, and what it is attached to goes on
   kListProcesses = 52,  // answered by pages until one is complete or kMaxShownProcesses are told
   kGetStatistics = 53,
+  // The whole machine. Answered by kPaused, or by kFailed if the process does not run.
+  kPause = 54,
+  kResume = 55,
+  kControlRequest = 56,  // to a pc machine (vmm/machine/control_protocol.h), answered in order
 };
 
 // More processes of a container are not shown.

@@ -29,7 +29,11 @@ Config Example() {
   config.read_only = true;
   config.remove = true;
   config.cpus = 2;
+  config.cpu_millis = 1500;
   config.memory_bytes = uint64_t{1} << 40;
+  config.storage_bytes = uint64_t{10} << 30;
+  config.mounts = {*ParseVolumeFlag("data:/var/lib/data:ro,noexec"), *ParseVolumeFlag("/own"),
+                   *ParseTmpfsFlag("/t:size=1m,mode=700")};
   return config;
 }
 
@@ -55,7 +59,8 @@ TEST(ConfigTest, IsPlainJson) {
 TEST(ConfigTest, RefusesWhatItDoesNotKnow) {
   const std::string good = SerializeConfig(Example());
   EXPECT_TRUE(absl::IsFailedPrecondition(
-      ParseConfig(Replace(good, "\"version\":2", "\"version\":1")).status()));
+      ParseConfig(Replace(good, "\"version\":" + std::to_string(kConfigVersion), "\"version\":1"))
+          .status()));
   const struct {
     const char* from;
     const char* to;
@@ -93,7 +98,8 @@ TEST(ConfigTest, RefusesWhatIsNoJson) {
 }
 
 TEST(StateTest, ComesBackAsItWas) {
-  for (const Status status : {Status::kRunning, Status::kExited, Status::kFailed}) {
+  for (const Status status :
+       {Status::kRunning, Status::kPaused, Status::kExited, Status::kFailed}) {
     State state = {.status = status,
                    .started_unix_ms = 1,
                    .finished_unix_ms = 2,

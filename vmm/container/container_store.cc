@@ -18,6 +18,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "vmm/base/file_io.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
@@ -28,6 +30,10 @@ namespace {
 
 constexpr mode_t kDirectoryMode = 0700;
 constexpr mode_t kFileMode = 0600;
+// How long a monitor that has ended its container may take for its last files, and how often
+// somebody who wants the container looks.
+constexpr absl::Duration kFinishPatience = absl::Seconds(30);
+constexpr absl::Duration kFinishPause = absl::Milliseconds(1);
 
 // Written into containers.lock, on a file system that does not outlive a boot, once everything that
 // was alive before that boot has been collected.
@@ -163,13 +169,21 @@ class DirectoryStore : public ContainerStore {
   }
 
   absl::StatusOr<UniqueFd> Acquire(absl::string_view id) override {
-    // As in Create(): no collector looks at a run directory that is being made.
-    HULL_RETURN_IF_ERROR(Flock(global_, LOCK_SH, GlobalLockPath()));
-    absl::StatusOr<UniqueFd> lock = AcquireLocked(id);
-    flock(global_.get(), LOCK_UN);
-    if (!absl::IsAlreadyExists(lock.status())) return lock;
-    return absl::FailedPreconditionError(
-        absl::StrCat("container ", ShortId(id), " is running, or another command works on it"));
+    const absl::Time end = absl::Now() + kFinishPatience;
+    while (true) {
+      // As in Create(): no collector looks at a run directory that is being made.
+      HULL_RETURN_IF_ERROR(Flock(global_, LOCK_SH, GlobalLockPath()));
+      absl::StatusOr<UniqueFd> lock = AcquireLocked(id);
+      flock(global_.get(), LOCK_UN);
+      if (!absl::IsAlreadyExists(lock.status())) return lock;
+      // Without a lock the directory is on its way out, or was left behind.
+      if (IsAlive(std::string(ShortId(id))) || absl::Now() > end) {
+        return absl::FailedPreconditionError(
+            absl::StrCat("container ", ShortId(id), " is running, or another command works on it"));
+      }
+      absl::SleepFor(kFinishPause);
+      HULL_RETURN_IF_ERROR(CollectDead());
+    }
   }
 
   absl::StatusOr<ContainerInfo> Look(absl::string_view id) override {
@@ -178,10 +192,10 @@ class DirectoryStore : public ContainerStore {
     HULL_ASSIGN_OR_RETURN(info.config, ReadConfig(id));
     HULL_ASSIGN_OR_RETURN(info.state, ReadState(id));
     info.alive = IsAlive(std::string(ShortId(id)));
-    if (info.alive || info.state.status != Status::kRunning) return info;
+    if (info.alive || !IsLive(info.state.status)) return info;
     // It ended between the two looks, or its monitor died without a word.
     HULL_ASSIGN_OR_RETURN(info.state, ReadState(id));
-    if (info.state.status == Status::kRunning) info.state = Died(info.state);
+    if (IsLive(info.state.status)) info.state = Died(info.state);
     return info;
   }
 
@@ -528,7 +542,7 @@ class DirectoryStore : public ContainerStore {
     if (absl::IsFailedPrecondition(state.status())) return absl::OkStatus();
     if (state.ok() && state->status == Status::kCreated) return absl::OkStatus();
     if (config->remove) return RemoveState(content.id, config->name);
-    if (state.ok() && state->status != Status::kRunning) return absl::OkStatus();
+    if (state.ok() && !IsLive(state->status)) return absl::OkStatus();
     return WriteState(*config, Died(state.ok() ? *state : State()));
   }
 

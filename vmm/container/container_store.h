@@ -36,7 +36,7 @@ struct StorePaths {
 
 struct ContainerInfo {
   Config config;
-  State state;         // true: one that says kRunning belongs to a container that is alive
+  State state;         // true: one that IsLive() belongs to a container that is alive
   bool alive = false;  // somebody holds its lock
 };
 

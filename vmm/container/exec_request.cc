@@ -31,6 +31,7 @@ std::string SerializeExecRequest(const ExecRequest& request) {
   spec.set_user(process.user);
   spec.set_attach_stdin(process.attach_stdin);
   spec.set_discard_output(request.detach);
+  spec.set_archiver(request.archiver);
   if (process.terminal) {
     spec.mutable_terminal()->set_rows(process.terminal_size.rows);
     spec.mutable_terminal()->set_columns(process.terminal_size.columns);
@@ -56,6 +57,7 @@ absl::StatusOr<ExecRequest> ParseExecRequest(absl::string_view bytes) {
   process.user = spec.user();
   process.attach_stdin = spec.attach_stdin();
   request.detach = spec.discard_output();
+  request.archiver = spec.archiver();
   for (const std::string& text : process.args) {
     if (HasNul(text)) return Malformed("an argument with a NUL byte");
   }

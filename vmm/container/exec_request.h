@@ -16,6 +16,9 @@ struct ExecRequest {
   Process process;
   // Nobody waits for it, and what it prints is for nobody.
   bool detach = false;
+  // It is the agent's own archiver: process.args say what that is to do (guest-agent/archiver.h),
+  // process.attach_stdin if it reads, and the rest of `process` is of no use.
+  bool archiver = false;
 };
 
 // The longest request that a monitor takes; the agent's bound on one message is the same.

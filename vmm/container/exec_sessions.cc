@@ -192,7 +192,9 @@ void ExecSessions::OnAgentEvent(const AgentEvent& event) {
           // Connections that did not come will not: others of the guest's may have taken their
           // place.
           if (late->awaited > 0) return CloseStreamsLater(id);
-          if (clients_->HasRoom(id)) handler_->OnSessionViolation("output that does not end");
+          // A machine that is paused sends nothing.
+          if (clients_->HasRoom(id) && running_)
+            handler_->OnSessionViolation("output that does not end");
         });
       }
       return FinishIfOver(session);

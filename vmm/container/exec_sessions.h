@@ -52,7 +52,7 @@ class ExecSessions : public ProcessStreams::Handler {
   ExecSessions(const ExecSessions&) = delete;
   ExecSessions& operator=(const ExecSessions&) = delete;
 
-  // The container's process runs, or does not any more.
+  // The container's process runs, or does not: it has ended, or is paused.
   void SetRunning(bool running) { running_ = running; }
 
   // Whether the frame was about a session, or a question.

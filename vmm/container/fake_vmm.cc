@@ -21,6 +21,7 @@
 #include "guest-agent/protocol/framing.h"
 #include "vmm/base/file_io.h"
 #include "vmm/base/unique_fd.h"
+#include "vmm/machine/pause_protocol.h"
 #include "vmm/machine/spec.h"
 #include "vmm/sandbox/broker.h"
 
@@ -40,6 +41,7 @@ std::string ReadAll(int fd) {
 }
 
 int connector = -1;
+int pause_socket = -1;
 
 // As hull-vmm gets one for its guest; invalid if it is refused.
 UniqueFd Connect() {
@@ -82,6 +84,7 @@ agent::Hello ControlHello(uint32_t version = agent::PROTOCOL_VERSION) {
 
 UniqueFd ConnectStream(bool standard_error, uint64_t token) {
   UniqueFd fd = Connect();
+  if (!fd.valid()) Unexpected("a stream was refused");
   agent::Hello hello;
   hello.set_version(agent::PROTOCOL_VERSION);
   agent::StreamRole* role = standard_error ? hello.mutable_standard_error() : hello.mutable_stdio();
@@ -194,6 +197,16 @@ void AwaitShutdown(const UniqueFd& control) {
     while (write(stdio.get(), "y\n", 2) == 2) {
     }
   }
+  if (scenario == "pausable") {
+    // Does as it is told until it has gone on once more than it has paused.
+    char request = 0;
+    int pauses = 0;
+    do {
+      if (recv(pause_socket, &request, 1, 0) != 1) Unexpected("no request");
+      pauses += request == machine::kPause ? 1 : -1;
+      if (send(pause_socket, &request, 1, 0) != 1) Unexpected("no answer");
+    } while (pauses >= 0);
+  }
   uint32_t code = 7;
   if (scenario == "signal") {
     const std::optional<agent::HostMessage> message = Receive(control);
@@ -231,6 +244,7 @@ int main(int argc, char** argv) {
   const auto spec = machine::ParseSpec(container::ReadAll(spec_fd));
   if (!spec.ok() || !spec->vsock.has_value()) container::Unexpected("spec");
   container::connector = spec->vsock->connector.value_or(-1);
+  container::pause_socket = spec->pause.value_or(-1);
   const int* const kernel = std::get_if<int>(&spec->kernel.source);
   if (kernel == nullptr) container::Unexpected("kernel");
   container::Guest(container::ReadAll(*kernel));

@@ -15,8 +15,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   constexpr uint64_t kHost = uint64_t{1} << 40;
   const auto bytes = ParseMemory(text, kHost);
   if (bytes.ok() && (*bytes < kMinMemoryBytes || *bytes > kHost || *bytes % 4096 != 0)) abort();
+  const auto storage = ParseStorageSize(text);
+  if (storage.ok() && (*storage < kMinStorageBytes || *storage > kMaxStorageBytes ||
+                       *storage % (uint64_t{1} << 20) != 0)) {
+    abort();
+  }
   const auto cpus = ParseCpus(text);
-  if (cpus.ok() && (*cpus < kMinCpus || *cpus > kMaxCpus)) abort();
+  if (cpus.ok() &&
+      (cpus->count < kMinCpus || cpus->count > kMaxCpus || cpus->millis < kMinCpuMillis ||
+       cpus->millis > cpus->count * 1000u || cpus->millis + 1000 <= cpus->count * 1000u)) {
+    abort();
+  }
   const auto signal = ParseSignal(text);
   if (signal.ok() && (*signal < 1 || *signal > 64)) abort();
   ParseSeconds(text).status().IgnoreError();

@@ -18,7 +18,8 @@ Config Example() {
 
 TEST(MachineBuilderTest, TheMachineIsWhatTheContainerAsksFor) {
   const absl::StatusOr<std::string> text = BuildMachineSpec(
-      Example(), {.kernel = 3, .initramfs = 4, .root = 5, .connector = 6, .console = -1});
+      Example(),
+      {.kernel = 3, .initramfs = 4, .root = 5, .connector = 6, .pause = 7, .console = -1});
   ASSERT_TRUE(text.ok()) << text.status();
   const absl::StatusOr<machine::MachineSpec> spec = machine::ParseSpec(*text);
   ASSERT_TRUE(spec.ok()) << spec.status();
@@ -31,13 +32,46 @@ TEST(MachineBuilderTest, TheMachineIsWhatTheContainerAsksFor) {
   EXPECT_TRUE(spec->block[0].read_only);
   EXPECT_EQ(spec->vsock->connector, 6);
   EXPECT_TRUE(spec->rng);
+  EXPECT_EQ(spec->pause, 7);
   EXPECT_FALSE(spec->console.has_value());
   EXPECT_EQ(spec->cmdline, "");
 }
 
+TEST(MachineBuilderTest, TheLayerIsTheSecondDisk) {
+  const absl::StatusOr<std::string> text = BuildMachineSpec(
+      Example(),
+      {.kernel = 3, .initramfs = 4, .root = 5, .connector = 6, .console = -1, .layer = 9});
+  ASSERT_TRUE(text.ok()) << text.status();
+  const absl::StatusOr<machine::MachineSpec> spec = machine::ParseSpec(*text);
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  ASSERT_EQ(spec->block.size(), 2u);
+  EXPECT_EQ(spec->block[1].id, "layer");
+  EXPECT_EQ(spec->block[1].file.source, (std::variant<std::string, int>(9)));
+  EXPECT_FALSE(spec->block[1].read_only);
+}
+
+TEST(MachineBuilderTest, VolumesFollowTheRootOrTheLayer) {
+  const absl::StatusOr<std::string> text =
+      BuildMachineSpec(Example(), {.kernel = 3,
+                                   .initramfs = 4,
+                                   .root = 5,
+                                   .connector = 6,
+                                   .console = -1,
+                                   .layer = -1,
+                                   .volumes = {{.fd = 9, .read_only = true}, {.fd = 10}}});
+  ASSERT_TRUE(text.ok()) << text.status();
+  const absl::StatusOr<machine::MachineSpec> spec = machine::ParseSpec(*text);
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  ASSERT_EQ(spec->block.size(), 3u);
+  EXPECT_EQ(spec->block[1].file.source, (std::variant<std::string, int>(9)));
+  EXPECT_TRUE(spec->block[1].read_only);
+  EXPECT_FALSE(spec->block[2].read_only);
+}
+
 TEST(MachineBuilderTest, AConsoleShowsTheWholeBoot) {
   const absl::StatusOr<std::string> text = BuildMachineSpec(
-      Example(), {.kernel = 3, .initramfs = 4, .root = 5, .connector = 6, .console = 7});
+      Example(),
+      {.kernel = 3, .initramfs = 4, .root = 5, .connector = 6, .pause = -1, .console = 7});
   ASSERT_TRUE(text.ok()) << text.status();
   const absl::StatusOr<machine::MachineSpec> spec = machine::ParseSpec(*text);
   ASSERT_TRUE(spec.ok()) << spec.status();
@@ -48,8 +82,9 @@ TEST(MachineBuilderTest, AConsoleShowsTheWholeBoot) {
 TEST(MachineBuilderTest, WhatNoMachineCanBeIsRefused) {
   // No two files can have one number.
   EXPECT_FALSE(
-      BuildMachineSpec(Example(),
-                       {.kernel = 3, .initramfs = 4, .root = 5, .connector = 5, .console = -1})
+      BuildMachineSpec(
+          Example(),
+          {.kernel = 3, .initramfs = 4, .root = 5, .connector = 5, .pause = -1, .console = -1})
           .ok());
 }
 

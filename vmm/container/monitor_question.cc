@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
@@ -25,9 +26,9 @@ absl::Status Ask(int socket, AttachType question) {
   return absl::OkStatus();
 }
 
-// The payload of the next frame of type `answer`.
-absl::StatusOr<std::string> Receive(int socket, AttachType answer, absl::Time deadline) {
-  const std::unique_ptr<char[]> buffer(new char[kMaxAttachFrame]);
+// The next frame of type `answer`, which refers to `buffer`, of kMaxAttachFrame bytes.
+absl::StatusOr<AttachFrame> Receive(int socket, AttachType answer, absl::Time deadline,
+                                    const std::unique_ptr<char[]>& buffer) {
   while (true) {
     const absl::Duration left = deadline - absl::Now();
     if (left <= absl::ZeroDuration()) {
@@ -40,7 +41,7 @@ absl::StatusOr<std::string> Receive(int socket, AttachType answer, absl::Time de
     if (n <= 0) return absl::FailedPreconditionError("the container is not running");
     HULL_ASSIGN_OR_RETURN(const AttachFrame frame, DecodeAttachFrame(absl::string_view(
                                                        buffer.get(), static_cast<size_t>(n))));
-    if (frame.type == answer) return std::string(frame.data);
+    if (frame.type == answer) return frame;
     if (frame.type == AttachType::kExited || frame.type == AttachType::kFailed) {
       return absl::FailedPreconditionError("the container is not running");
     }
@@ -52,11 +53,12 @@ absl::StatusOr<std::string> Receive(int socket, AttachType answer, absl::Time de
 absl::StatusOr<std::vector<ListedProcess>> AskForProcesses(int socket, absl::Duration timeout) {
   const absl::Time deadline = absl::Now() + timeout;
   HULL_RETURN_IF_ERROR(Ask(socket, AttachType::kListProcesses));
+  const std::unique_ptr<char[]> buffer(new char[kMaxAttachFrame]);
   std::vector<ListedProcess> all;
   for (bool complete = false; !complete && all.size() < kMaxShownProcesses;) {
-    HULL_ASSIGN_OR_RETURN(const std::string answer,
-                          Receive(socket, AttachType::kProcesses, deadline));
-    HULL_ASSIGN_OR_RETURN(ProcessPage page, ParseProcessPage(answer));
+    HULL_ASSIGN_OR_RETURN(const AttachFrame answer,
+                          Receive(socket, AttachType::kProcesses, deadline, buffer));
+    HULL_ASSIGN_OR_RETURN(ProcessPage page, ParseProcessPage(answer.data));
     complete = page.complete;
     for (ListedProcess& process : page.processes) all.push_back(std::move(process));
   }
@@ -65,9 +67,20 @@ absl::StatusOr<std::vector<ListedProcess>> AskForProcesses(int socket, absl::Dur
 
 absl::StatusOr<GuestStatistics> AskForStatistics(int socket, absl::Duration timeout) {
   HULL_RETURN_IF_ERROR(Ask(socket, AttachType::kGetStatistics));
-  HULL_ASSIGN_OR_RETURN(const std::string answer,
-                        Receive(socket, AttachType::kStatistics, absl::Now() + timeout));
-  return ParseStatistics(answer);
+  const std::unique_ptr<char[]> buffer(new char[kMaxAttachFrame]);
+  HULL_ASSIGN_OR_RETURN(const AttachFrame answer,
+                        Receive(socket, AttachType::kStatistics, absl::Now() + timeout, buffer));
+  return ParseStatistics(answer.data);
+}
+
+absl::Status AskToPause(int socket, bool pause, absl::Duration timeout) {
+  HULL_RETURN_IF_ERROR(Ask(socket, pause ? AttachType::kPause : AttachType::kResume));
+  const std::unique_ptr<char[]> buffer(new char[kMaxAttachFrame]);
+  HULL_ASSIGN_OR_RETURN(const AttachFrame answer,
+                        Receive(socket, AttachType::kPaused, absl::Now() + timeout, buffer));
+  if ((answer.number != 0) == pause) return absl::OkStatus();
+  return absl::AbortedError(
+      absl::StrCat("another command has ", pause ? "resumed" : "paused", " the container"));
 }
 
 }  // namespace hull::container

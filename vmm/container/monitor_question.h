@@ -12,12 +12,16 @@
 
 namespace hull::container {
 
-// Both take a connection to the monitor of a container that runs, and block until `timeout`
+// They take a connection to the monitor of a container that runs, and block until `timeout`
 // (kDeadlineExceeded). kFailedPrecondition if the container ends meanwhile, or has not started.
 //
 // At most kMaxShownProcesses, in the order of their pids.
 absl::StatusOr<std::vector<ListedProcess>> AskForProcesses(int socket, absl::Duration timeout);
 absl::StatusOr<GuestStatistics> AskForStatistics(int socket, absl::Duration timeout);
+
+// Likewise: has the machine paused, or go on if not `pause`. kAborted if somebody else wanted the
+// opposite meanwhile.
+absl::Status AskToPause(int socket, bool pause, absl::Duration timeout);
 
 }  // namespace hull::container
 

@@ -23,6 +23,7 @@
 #include "vmm/container/attached_clients.h"
 #include "vmm/container/log_format.h"
 #include "vmm/container/monitor_connection.h"
+#include "vmm/container/monitor_question.h"
 #include "vmm/container/names.h"
 
 namespace hull::container {
@@ -72,6 +73,7 @@ class MonitorTest : public testing::Test {
     config_.hostname = "box";
     config_.remove = remove;
     config_.cpus = 1;
+    config_.cpu_millis = 1000;
     config_.memory_bytes = uint64_t{128} << 20;
     config_.log_max_bytes = log_max_bytes_;
     absl::StatusOr<UniqueFd> lock = store_->Create(config_);
@@ -583,6 +585,46 @@ TEST_F(MonitorTest, EveryProcessMayBeKilledAtAnyMoment) {
     }
     EXPECT_EQ(store_->List()->size(), 0u);
   }
+}
+
+TEST_F(MonitorTest, PausesAndGoesOn) {
+  StartDetached("pausable", /*remove=*/false);
+  ASSERT_EQ(Receive()->type, AttachType::kHello);
+  ASSERT_EQ(Receive()->type, AttachType::kStarted);
+  const auto status = [this] { return store_->Look(config_.id)->state.status; };
+  const UniqueFd other = Connect();
+  ASSERT_TRUE(AskToPause(other.get(), true, absl::Seconds(60)).ok());
+  EXPECT_EQ(status(), Status::kPaused);
+  EXPECT_GT(store_->Look(config_.id)->state.vmm_pid, 0);
+  ASSERT_TRUE(AskToPause(other.get(), false, absl::Seconds(60)).ok());
+  EXPECT_EQ(status(), Status::kRunning);
+  // Once more than it was paused: the process of this guest ends.
+  const absl::Status last = AskToPause(other.get(), false, absl::Seconds(60));
+  EXPECT_TRUE(last.ok() || absl::IsFailedPrecondition(last)) << last;
+  EXPECT_EQ(Finish().number, 7u);
+  AwaitMonitor();
+  ASSERT_TRUE(store_->Acquire(config_.id).ok());
+  EXPECT_TRUE(store_->Finish(config_, /*discard=*/true).ok());
+}
+
+TEST_F(MonitorTest, AKillEndsWhatIsPaused) {
+  StartDetached("pausable");
+  ASSERT_EQ(Receive()->type, AttachType::kHello);
+  ASSERT_EQ(Receive()->type, AttachType::kStarted);
+  const UniqueFd other = Connect();
+  ASSERT_TRUE(AskToPause(other.get(), true, absl::Seconds(60)).ok());
+  Send({.type = AttachType::kSignal, .number = SIGKILL});
+  EXPECT_EQ(Finish().number, 137u);
+  ExpectNothingLeft();
+}
+
+TEST_F(MonitorTest, WhatDoesNotRunIsNotPaused) {
+  StartDetached("silent");
+  const UniqueFd other = Connect();
+  EXPECT_TRUE(absl::IsFailedPrecondition(AskToPause(other.get(), true, absl::Seconds(60))));
+  Send({.type = AttachType::kKill});
+  EXPECT_EQ(Finish().number, 137u);
+  ExpectNothingLeft();
 }
 
 TEST_F(MonitorTest, AMissingFileIsNamed) {

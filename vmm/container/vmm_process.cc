@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,12 +15,16 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "vmm/base/file_io.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
 #include "vmm/container/attach_protocol.h"
+#include "vmm/container/disk.h"
 #include "vmm/container/machine_builder.h"
 #include "vmm/container/spawn.h"
+#include "vmm/container/volume_store.h"
+#include "vmm/machine/pause_protocol.h"
 #include "vmm/machine/spec.h"
 
 namespace hull::container {
@@ -27,6 +32,8 @@ namespace {
 
 // What is kept of the VMM's standard error.
 constexpr size_t kMaxLastWords = 4096;
+// How long a machine may still have its disks whose monitor was killed.
+constexpr absl::Duration kDyingMachine = absl::Seconds(10);
 
 struct Pipe {
   UniqueFd read;   // non-blocking
@@ -50,14 +57,11 @@ VmmProcess::~VmmProcess() {
   if (process_.valid() && !ended_) loop_->RemoveFd(process_watch_);
   if (report_.valid()) loop_->RemoveFd(report_watch_);
   if (last_words_.valid()) loop_->RemoveFd(last_words_watch_);
+  if (pause_.valid()) loop_->RemoveFd(pause_watch_);
   if (console_.valid()) loop_->RemoveFd(console_watch_);
 }
 
 absl::Status VmmProcess::Start(const Config& config, const VmmOptions& options) {
-  HULL_ASSIGN_OR_RETURN(const UniqueFd kernel, UniqueFd::Open(options.files.kernel, O_RDONLY));
-  HULL_ASSIGN_OR_RETURN(const UniqueFd initramfs,
-                        UniqueFd::Open(options.files.initramfs, O_RDONLY));
-  HULL_ASSIGN_OR_RETURN(const UniqueFd root, UniqueFd::Open(config.root_image, O_RDONLY));
   HULL_ASSIGN_OR_RETURN(Pipe report, MakePipe());
   HULL_ASSIGN_OR_RETURN(
       report_watch_, loop_->AddFd(report.read.get(), EPOLLIN, [this](uint32_t) { ReadReport(); }));
@@ -67,31 +71,56 @@ absl::Status VmmProcess::Start(const Config& config, const VmmOptions& options) 
                                                         [this](uint32_t) { ReadLastWords(); }));
   last_words_ = std::move(last_words.read);
 
+  int pause[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pause) != 0) {
+    return PosixError("create a socket");
+  }
+  UniqueFd pause_end(pause[0]);
+  const UniqueFd machine_pause_end(pause[1]);
+  HULL_ASSIGN_OR_RETURN(pause_watch_,
+                        loop_->AddFd(pause_end.get(), EPOLLIN, [this](uint32_t) { ReadPause(); }));
+  pause_ = std::move(pause_end);
+
   SpawnOptions spawn;
   spawn.program = options.files.vmm;
   // 0 and 1 are /dev/null; 3 is for --report_fd and 8 for --parent_fd, the others are those of
   // MachineDescriptors.
+  spawn.fds = {-1, -1, last_words.write.get(), report.write.get()};
+  MachineDescriptors descriptors;
+  HULL_RETURN_IF_ERROR(config.pc.has_value()
+                           ? AddPcFiles(config, options, &spawn, &descriptors)
+                           : AddMicroFiles(config, options, &spawn, &descriptors));
   const UniqueFd self(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
   if (!self.valid()) return PosixError("watch this process");
-  spawn.fds = {-1,
-               -1,
-               last_words.write.get(),
-               report.write.get(),
-               kernel.get(),
-               initramfs.get(),
-               root.get(),
-               options.connector,
-               self.get()};
-  MachineDescriptors descriptors = {
-      .kernel = 4, .initramfs = 5, .root = 6, .connector = 7, .console = -1};
+  spawn.fds.push_back(self.get());
+  descriptors.pause = static_cast<int>(spawn.fds.size());
+  spawn.fds.push_back(machine_pause_end.get());
   Pipe console;
-  if (config.console) {
+  // A pc machine always has a serial port.
+  if (config.console || config.pc.has_value()) {
     HULL_ASSIGN_OR_RETURN(console, MakePipe());
     HULL_ASSIGN_OR_RETURN(console_watch_, loop_->AddFd(console.read.get(), EPOLLIN,
                                                        [this](uint32_t) { ReadConsole(); }));
     console_ = std::move(console.read);
     descriptors.console = static_cast<int>(spawn.fds.size());
     spawn.fds.push_back(console.write.get());
+  }
+  UniqueFd layer;
+  if (!options.layer.empty()) {
+    HULL_ASSIGN_OR_RETURN(layer, OpenDisk(options.layer, DiskAccess::kReadWrite, kDyingMachine));
+    descriptors.layer = static_cast<int>(spawn.fds.size());
+    spawn.fds.push_back(layer.get());
+  }
+  std::vector<UniqueFd> volumes;
+  for (size_t i = 0; i < config.mounts.size(); ++i) {
+    if (config.mounts[i].type != MountType::kVolume) continue;
+    bool writable = false;
+    HULL_ASSIGN_OR_RETURN(UniqueFd volume,
+                          OpenVolume(config.mounts[i], options.volumes[i], &writable));
+    descriptors.volumes.push_back(
+        {.fd = static_cast<int>(spawn.fds.size()), .read_only = !writable});
+    spawn.fds.push_back(volume.get());
+    volumes.push_back(std::move(volume));
   }
   HULL_ASSIGN_OR_RETURN(const std::string spec, BuildMachineSpec(config, descriptors));
   HULL_ASSIGN_OR_RETURN(const UniqueFd spec_file,
@@ -117,6 +146,7 @@ absl::Status VmmProcess::Start(const Config& config, const VmmOptions& options) 
   // Neither outlives the other: the VMM is killed with its monitor, and the monitor waits for it.
   spawn.parent_death_signal = SIGKILL;
   HULL_ASSIGN_OR_RETURN(pid_, SpawnInCgroup(config, options, std::move(spawn)));
+  inherited_.clear();
   process_.Reset(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)));
   if (!process_.valid()) return PosixError("watch the VMM's process");
   HULL_ASSIGN_OR_RETURN(
@@ -124,13 +154,54 @@ absl::Status VmmProcess::Start(const Config& config, const VmmOptions& options) 
   return absl::OkStatus();
 }
 
+absl::Status VmmProcess::AddMicroFiles(const Config& config, const VmmOptions& options,
+                                       SpawnOptions* spawn, MachineDescriptors* descriptors) {
+  for (const std::string& path :
+       {options.files.kernel, options.files.initramfs, config.root_image}) {
+    HULL_ASSIGN_OR_RETURN(UniqueFd file, UniqueFd::Open(path, O_RDONLY));
+    spawn->fds.push_back(file.get());
+    inherited_.push_back(std::move(file));
+  }
+  spawn->fds.push_back(options.connector);
+  *descriptors = {.kernel = 4, .initramfs = 5, .root = 6, .connector = 7};
+  return absl::OkStatus();
+}
+
+absl::Status VmmProcess::AddPcFiles(const Config& config, const VmmOptions& options,
+                                    SpawnOptions* spawn, MachineDescriptors* descriptors) {
+  for (const std::string& path : {options.files.firmware, options.files.video_firmware}) {
+    absl::StatusOr<UniqueFd> file = UniqueFd::Open(path, O_RDONLY);
+    if (absl::IsNotFound(file.status())) {
+      return absl::NotFoundError(
+          absl::StrCat(file.status().message(), " (try: apt-get install seabios)"));
+    }
+    if (!file.ok()) return file.status();
+    spawn->fds.push_back(file->get());
+    inherited_.push_back(*std::move(file));
+  }
+  HULL_ASSIGN_OR_RETURN(UniqueFd disk,
+                        UniqueFd::Open(options.disk, config.read_only ? O_RDONLY : O_RDWR));
+  spawn->fds.push_back(disk.get());
+  inherited_.push_back(std::move(disk));
+  spawn->fds.push_back(options.control);
+  *descriptors = {.kernel = 4, .root = 6, .video_firmware = 5, .control = 7};
+  return absl::OkStatus();
+}
+
 absl::StatusOr<pid_t> VmmProcess::SpawnInCgroup(const Config& config, const VmmOptions& options,
                                                 SpawnOptions spawn) {
-  const sandbox::CgroupLimits limits = sandbox::LimitsOfMachine(config.memory_bytes, config.cpus);
+  const sandbox::CgroupLimits limits =
+      sandbox::LimitsOfMachine(config.memory_bytes, config.cpus, config.cpu_millis);
   bool again = false;
   while (true) {
     HULL_ASSIGN_OR_RETURN(cgroup_, sandbox::Cgroup::Create(sandbox::ThisCgroupHost(), config.id,
                                                            limits, options.is_alive));
+    if (!cgroup_.has_value() && config.cpu_millis != uint64_t{config.cpus} * 1000) {
+      return absl::FailedPreconditionError(
+          "a fraction of a CPU (--cpus) needs a control group, and this host has none to give "
+          "(hull "
+          "info says why): give whole CPUs");
+    }
     spawn.cgroup = cgroup_.has_value() ? cgroup_->directory() : -1;
     absl::StatusOr<pid_t> pid = Spawn(spawn);
     if (pid.ok() || !cgroup_.has_value()) return pid;
@@ -146,16 +217,21 @@ absl::StatusOr<pid_t> VmmProcess::SpawnInCgroup(const Config& config, const VmmO
 void VmmProcess::Kill() {
   if (pid_ <= 0 || ended_ || killed_) return;
   killed_ = true;
-  SendKill();
+  SendSignal(SIGKILL);
 }
 
-void VmmProcess::SendKill() {
+void VmmProcess::Terminate() {
+  if (pid_ <= 0 || ended_ || killed_) return;
+  SendSignal(SIGTERM);
+}
+
+void VmmProcess::SendSignal(int signal) {
   // By its descriptor, the only way that the monitor's sandbox leaves it. Without one it was not
   // entered, and as the process is not reaped yet, the number is still its own.
   if (process_.valid()) {
-    syscall(SYS_pidfd_send_signal, process_.get(), SIGKILL, nullptr, 0);
+    syscall(SYS_pidfd_send_signal, process_.get(), signal, nullptr, 0);
   } else {
-    kill(pid_, SIGKILL);
+    kill(pid_, signal);
   }
 }
 
@@ -173,7 +249,7 @@ void VmmProcess::Reap() {
 void VmmProcess::ClearAway() {
   if (!cgroup_.has_value()) return;
   // One that has said that it is over may be any program by now, and is not to go on.
-  if (pid_ > 0 && !reaped_) SendKill();
+  if (pid_ > 0 && !reaped_) SendSignal(SIGKILL);
   Reap();
   // One that cannot be removed is found by a later start.
   cgroup_->Remove().IgnoreError();
@@ -184,6 +260,29 @@ absl::Status VmmProcess::PauseConsole(bool paused) {
   if (!console_.valid() || console_paused_ == paused) return absl::OkStatus();
   console_paused_ = paused;
   return loop_->ModifyFd(console_watch_, paused ? 0u : EPOLLIN);
+}
+
+void VmmProcess::SetPaused(bool paused) {
+  pause_wanted_ = paused;
+  if (!pause_.valid()) return;
+  const char request = paused ? machine::kPause : machine::kResume;
+  // The few requests that fit are all there are: the next waits for the answer. One to a machine
+  // that ends needs no answer.
+  send(pause_.get(), &request, sizeof(request), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+void VmmProcess::ReadPause() {
+  char answer;
+  const ssize_t n = recv(pause_.get(), &answer, sizeof(answer), MSG_DONTWAIT);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n != 1) {
+    loop_->RemoveFd(pause_watch_);
+    pause_.Reset();
+    return;
+  }
+  // One that nobody waits for any more, or ever did, is nothing.
+  if (answer != (pause_wanted_ ? machine::kPause : machine::kResume)) return;
+  handler_->OnPaused(pause_wanted_);
 }
 
 void VmmProcess::OnProcessEnd() {

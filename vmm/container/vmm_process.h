@@ -10,12 +10,14 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/container/config.h"
+#include "vmm/container/machine_builder.h"
 #include "vmm/container/spawn.h"
 #include "vmm/event/event_loop.h"
 #include "vmm/sandbox/cgroup.h"
@@ -28,6 +30,9 @@ struct MachineFiles {
   std::string vmm;        // the program hull-vmm
   std::string kernel;     // vmlinux
   std::string initramfs;  // with the agent as /init
+  // Of pc machines: SeaBIOS and its VGA BIOS.
+  std::string firmware = {};
+  std::string video_firmware = {};
 };
 
 struct VmmOptions {
@@ -39,6 +44,12 @@ struct VmmOptions {
   // Whether a container of this id is alive: what is left of others is cleared away.
   std::function<bool(absl::string_view id)> is_alive;
   int connector = -1;  // where connections for the guest come from (vmm/sandbox/broker.h)
+  std::string layer;   // path of the disk that takes the container's writes; empty: none
+  // Of a pc machine: its end of the control socket, in place of the connector, and its own disk.
+  int control = -1;
+  std::string disk = {};
+  // Paths of the volumes' disks, of Config::mounts one each; not looked at where that is no volume.
+  std::vector<std::string> volumes = {};
 };
 
 // Belongs to the loop's thread, as its handler does.
@@ -52,6 +63,8 @@ class VmmProcess {
     // A piece of the guest's serial console, as a whole attach frame of type kConsole.
     virtual void OnConsole(absl::string_view frame) = 0;
     virtual void OnConsoleEnd() = 0;
+    // The vCPUs have paused, or go on: the answer to the last SetPaused().
+    virtual void OnPaused(bool paused) = 0;
   };
 
   // Both outlive this.
@@ -73,6 +86,8 @@ class VmmProcess {
   bool console_open() const { return console_.valid(); }
 
   void Kill();
+  // Asks the VMM to end its machine: what the guest handed over is written first.
+  void Terminate();
   // Blocks until the process is gone: for a monitor whose loop does not run any more.
   void Wait();
   // For a machine that is over: nothing is left of it afterwards, its control group included. Waits
@@ -80,17 +95,25 @@ class VmmProcess {
   void ClearAway();
   // The directory in which that is to remove one; empty: none.
   std::string cgroup_parent() const { return cgroup_.has_value() ? cgroup_->parent() : ""; }
+  // Asks the machine to pause or to go on. Nothing for one that is over.
+  void SetPaused(bool paused);
   // Pieces of the console come only while it is not paused.
   absl::Status PauseConsole(bool paused);
 
  private:
+  // Adds what a machine of that model inherits to `spawn`, from descriptor 4 on.
+  absl::Status AddMicroFiles(const Config& config, const VmmOptions& options, SpawnOptions* spawn,
+                             MachineDescriptors* descriptors);
+  absl::Status AddPcFiles(const Config& config, const VmmOptions& options, SpawnOptions* spawn,
+                          MachineDescriptors* descriptors);
   absl::StatusOr<pid_t> SpawnInCgroup(const Config& config, const VmmOptions& options,
                                       SpawnOptions spawn);
-  void SendKill();
+  void SendSignal(int signal);
   void Reap();
   void OnProcessEnd();
   void ReadReport();
   void ReadConsole();
+  void ReadPause();
   bool ReadLastWords();
   void EndMachine();
 
@@ -102,7 +125,8 @@ class VmmProcess {
   std::optional<sandbox::Cgroup> cgroup_;
   pid_t pid_ = 0;
   bool reaped_ = false;
-  UniqueFd process_;  // pidfd
+  std::vector<UniqueFd> inherited_;  // until the VMM has them
+  UniqueFd process_;                 // pidfd
   EventLoop::Id process_watch_ = 0;
   bool ended_ = false;
   bool killed_ = false;
@@ -112,6 +136,9 @@ class VmmProcess {
   UniqueFd last_words_;
   EventLoop::Id last_words_watch_ = 0;
   std::string last_words_text_;
+  UniqueFd pause_;
+  EventLoop::Id pause_watch_ = 0;
+  bool pause_wanted_ = false;
   UniqueFd console_;
   EventLoop::Id console_watch_ = 0;
   bool console_paused_ = false;

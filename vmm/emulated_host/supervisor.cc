@@ -34,6 +34,7 @@
 #include "vmm/emulated_host/monotonic.h"
 #include "vmm/emulated_host/protocol.h"
 #include "vmm/emulated_host/qemu.h"
+#include "vmm/emulated_host/repaired_qemu.h"
 
 namespace hull::emulated_host {
 namespace {
@@ -63,15 +64,18 @@ absl::StatusOr<SocketPair> MakeSocketPair() {
   return pair;
 }
 
-// execvp needs char*; and PATH may lack the directories of system programs for ordinary users.
+// PATH, which for ordinary users may lack the directories of system programs.
+std::string SearchPath() {
+  const char* path = getenv("PATH");
+  return absl::StrCat(path == nullptr ? "/usr/local/bin:/usr/bin:/bin" : path, ":/usr/sbin:/sbin");
+}
+
+// execvp needs char*.
 [[noreturn]] void ExecProgram(const std::vector<std::string>& command) {
   std::vector<char*> argv;
   for (const std::string& arg : command) argv.push_back(const_cast<char*>(arg.c_str()));
   argv.push_back(nullptr);
-  const char* path = getenv("PATH");
-  const std::string full =
-      absl::StrCat(path == nullptr ? "/usr/local/bin:/usr/bin:/bin" : path, ":/usr/sbin:/sbin");
-  setenv("PATH", full.c_str(), 1);
+  setenv("PATH", SearchPath().c_str(), 1);
   execvp(argv[0], argv.data());
   (void)!write(STDERR_FILENO, argv[0], strlen(argv[0]));
   const std::string error = absl::StrCat(": ", strerror(errno), "\n");
@@ -250,7 +254,8 @@ absl::Status Supervisor::StartQemu() {
   options.link_fd = link.theirs.get();
   options.monitor_fd = monitor.theirs.get();
   options.console_fd = console.theirs.get();
-  const std::vector<std::string> command = QemuCommand(options);
+  std::vector<std::string> command = QemuCommand(options);
+  command[0] = ChooseQemu(command[0], SearchPath(), absl::StrCat(config_.assets_dir, "/qemu"));
 
   const pid_t parent = getpid();
   qemu_pid_ = fork();

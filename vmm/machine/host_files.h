@@ -26,10 +26,13 @@ struct HostFiles {
   UniqueFd vsock_listener = {};
   // Where the guest's connections to the host come from (sandbox/broker.h).
   UniqueFd vsock_connector = {};
+  UniqueFd pause = {};  // where the machine is paused
 
   // Of a pc machine.
   UniqueFd video_firmware = {};
   std::vector<UniqueFd> diskettes = {};
+  std::vector<UniqueFd> pc_disks = {};
+  UniqueFd cdrom = {};
   UniqueFd control = {};
 
   // Opens what the specification names, and takes over the descriptors in it, but for the listener

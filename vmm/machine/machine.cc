@@ -175,6 +175,12 @@ absl::StatusOr<std::unique_ptr<Machine>> Machine::Create(const MachineSpec& spec
   if (spec.pc.has_value()) HULL_RETURN_IF_ERROR(machine->AddPcDevices(spec, files));
   if (spec.console.has_value()) HULL_RETURN_IF_ERROR(machine->AddConsole(files));
   HULL_RETURN_IF_ERROR(machine->AddDevices(spec, files));
+  if (files.pause.valid()) {
+    HULL_ASSIGN_OR_RETURN(
+        machine->pause_,
+        PauseControl::Create(*machine->loop_, std::move(files.pause),
+                             [raw = machine.get()](bool paused) { raw->SetPaused(paused); }));
+  }
   if (spec.firmware.has_value()) {
     const absl::Status loaded = machine->LoadFirmware(files.firmware);
     if (!loaded.ok()) {
@@ -390,6 +396,7 @@ absl::Status Machine::CreateVcpus(const std::vector<kvm_cpuid_entry2>& supported
     }
     VcpuThread::Callbacks callbacks = {
         .on_start = [this] { thread_start_(sandbox::ThreadKind::kVcpu); },
+        .on_paused = [this] { loop_->Post([this] { OnVcpuPaused(); }); },
         .on_ending = [this](Ending ending) { End(std::move(ending)); },
         .on_stopped =
             [this] {
@@ -405,6 +412,28 @@ absl::Status Machine::CreateVcpus(const std::vector<kvm_cpuid_entry2>& supported
     vcpus_.push_back(std::move(thread));
   }
   return absl::OkStatus();
+}
+
+void Machine::SetPaused(bool paused) {
+  paused_ = paused;
+  for (const std::unique_ptr<VcpuThread>& vcpu : vcpus_) {
+    if (paused) {
+      vcpu->Pause();
+    } else {
+      vcpu->Resume();
+    }
+  }
+  if (paused) return OnVcpuPaused();
+  pause_->Tell(false);
+}
+
+void Machine::OnVcpuPaused() {
+  // It may have been told to go on meanwhile.
+  if (!paused_ || !pause_->awaited()) return;
+  for (const std::unique_ptr<VcpuThread>& vcpu : vcpus_) {
+    if (vcpu->state() != VcpuThread::State::kPaused) return;
+  }
+  pause_->Tell(true);
 }
 
 void Machine::End(Ending ending) {
@@ -450,6 +479,7 @@ void Machine::FinishDevices() {
   transports_.clear();
   vsock_.reset();
   pc_.reset();
+  pause_.reset();
   console_.reset();
 }
 

@@ -25,6 +25,7 @@
 #include "vmm/kvm/system.h"
 #include "vmm/kvm/vm.h"
 #include "vmm/machine/host_files.h"
+#include "vmm/machine/pause_control.h"
 #include "vmm/machine/pc_devices.h"
 #include "vmm/machine/spec.h"
 #include "vmm/memory/guest_memory.h"
@@ -81,6 +82,10 @@ class Machine {
   absl::Status CreateVcpus(const std::vector<kvm_cpuid_entry2>& supported, bool tsc_deadline,
                            uint32_t count, std::optional<uint64_t> entry);
 
+  // On the loop's thread.
+  void SetPaused(bool paused);
+  void OnVcpuPaused();
+
   // The first ending counts. Any thread; the loop's stops the vCPUs.
   void End(Ending ending);
   void OnSignal();
@@ -101,6 +106,7 @@ class Machine {
   Bus ports_;
   Bus mmio_;
   std::unique_ptr<PcDevices> pc_;
+  std::unique_ptr<PauseControl> pause_;
   std::unique_ptr<serial::Console> console_;
   std::shared_ptr<vsock::Device> vsock_;
   std::vector<std::shared_ptr<virtio::MmioTransport>> transports_;
@@ -108,6 +114,7 @@ class Machine {
   absl::Mutex mutex_;
   std::optional<Ending> ending_ ABSL_GUARDED_BY(mutex_);
   size_t vcpus_stopped_ = 0;  // Counted on the loop's thread.
+  bool paused_ = false;       // What was asked for last; the loop's thread's.
   // Complete before the first of them runs.
   std::vector<std::unique_ptr<VcpuThread>> vcpus_;
 };

@@ -97,18 +97,29 @@ bool VcpuThread::AwaitState(State state, absl::Duration timeout) const {
   return mutex_.AwaitWithTimeout(absl::Condition(&reached), timeout);
 }
 
-bool VcpuThread::EnterRunning() {
+bool VcpuThread::TakePause() {
   absl::MutexLock lock(&mutex_);
-  if (wanted_ == State::kPaused) state_ = State::kPaused;
-  auto wanted = [this] {
-    mutex_.AssertReaderHeld();
-    return wanted_ != State::kPaused;
-  };
-  mutex_.Await(absl::Condition(&wanted));
-  if (wanted_ == State::kStopped) return false;
-  vcpu_.RequestImmediateExit(false);
-  state_ = State::kRunning;
+  if (wanted_ != State::kPaused || state_ == State::kPaused) return false;
+  state_ = State::kPaused;
   return true;
+}
+
+bool VcpuThread::EnterRunning() {
+  while (true) {
+    if (TakePause() && callbacks_.on_paused) callbacks_.on_paused();
+    absl::MutexLock lock(&mutex_);
+    // A pause that was asked for since is told of, too.
+    if (wanted_ == State::kPaused && state_ != State::kPaused) continue;
+    auto wanted = [this] {
+      mutex_.AssertReaderHeld();
+      return wanted_ != State::kPaused;
+    };
+    mutex_.Await(absl::Condition(&wanted));
+    if (wanted_ == State::kStopped) return false;
+    vcpu_.RequestImmediateExit(false);
+    state_ = State::kRunning;
+    return true;
+  }
 }
 
 void VcpuThread::Body() {

@@ -36,6 +36,8 @@ class VcpuThread {
   struct Callbacks {
     // The first thing that the thread does. May be empty.
     std::function<void()> on_start = {};
+    // The vCPU ran and is paused now. On its thread. May be empty.
+    std::function<void()> on_paused = {};
     // The guest or the host ended the machine. On the vCPU's thread, at most once, before
     // on_stopped.
     std::function<void(Ending)> on_ending;
@@ -80,6 +82,8 @@ class VcpuThread {
   void Step();
   // Blocks while paused. False when it is time to stop.
   bool EnterRunning();
+  // Whether the vCPU has come to be paused now.
+  bool TakePause();
   void Request(State wanted);
 
   kvm::Vcpu vcpu_;  // The thread's own, but for RequestImmediateExit.
