@@ -38,6 +38,7 @@ void Agent::Run() {
     DrainControl();
   }
   KillContainer();
+  UnmountDisks();
 }
 
 bool Agent::Initialise() {
@@ -239,6 +240,7 @@ void Agent::Fatal(std::initializer_list<std::string_view> parts) {
 void Agent::OnStartContainer() {
   if (container_started_) return Fatal({"the host sent StartContainer twice"});
   container_started_ = true;
+  has_disks_ = decoder_.start().root.layer_device != nullptr;
   Failure failure;
   if (!BringUpLoopback(&failure)) return SendStartFailed(failure);
   Start(0, nullptr);
@@ -354,7 +356,7 @@ void Agent::ReportExits() {
     process.reset();
   }
   if (!container_ended || others || end_reported_ || !processes_[0]->output_done()) return;
-  // It stays in its slot: it keeps the mounts, which are not worth taking down.
+  // It stays in its slot: it keeps the mounts, which are not worth taking down but for disks.
   end_reported_ = true;
   log_.Debug({"the container's process ended, wait status ",
               Decimal(static_cast<uint32_t>(processes_[0]->wait_status()))});
@@ -370,6 +372,11 @@ void Agent::KillContainer() {
     if (poll(&child_ended, 1, kKillMs) <= 0) return log_.Error({"the container does not end"});
     ReapChildren();
   }
+}
+
+void Agent::UnmountDisks() {
+  // Its processes are gone, so this is the last that holds the container's mounts.
+  if (has_disks_ && RunningContainer() == nullptr) processes_[0].reset();
 }
 
 }  // namespace hull::agent

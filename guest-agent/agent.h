@@ -91,6 +91,8 @@ class Agent {
   // the container's first process after all others'.
   void ReportExits();
   void KillContainer();
+  // Takes the container's disks out of use, so that they need no repair at the next start.
+  void UnmountDisks();
 
   // Tells the host and the log, and ends the loop.
   void Fatal(std::initializer_list<std::string_view> parts);
@@ -114,6 +116,7 @@ class Agent {
   size_t used_ = 0;                                     // slots from here on are empty
   bool container_started_ = false;                      // or could not be
   bool end_reported_ = false;                           // of the container's first process
+  bool has_disks_ = false;                              // that outlive the machine
   Inspection inspection_;
 
   const std::span<uint8_t> out_;

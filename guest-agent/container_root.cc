@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 
 #include "guest-agent/command.h"
 #include "guest-agent/fd.h"
@@ -19,7 +20,10 @@ namespace {
 constexpr char kDevices[] = "/dev";
 constexpr char kImage[] = "/image";        // the read-only root filesystem
 constexpr char kWritable[] = "/writable";  // what takes the container's writes
-constexpr char kRoot[] = "/root";          // both together
+constexpr char kUpper[] = "/writable/upper";
+constexpr char kNewUpper[] = "/writable/upper.new";
+constexpr char kWork[] = "/writable/work";
+constexpr char kRoot[] = "/root";  // both together
 
 bool Internal(Failure* failure, int error, std::initializer_list<std::string_view> parts) {
   return Fail(failure, StartFailure::kInternal, error, parts);
@@ -41,6 +45,43 @@ bool CopyRootAttributes(const char* upper, Failure* failure) {
   return true;
 }
 
+// What takes the container's writes, on kWritable.
+bool MountLayer(const RootRequest& root, Failure* failure) {
+  if (root.layer_device == nullptr) {
+    FixedText<64> size;
+    size.Assign({"mode=0755"});
+    if (root.tmpfs_bytes != 0) {
+      size.Append(",size=");
+      size.Append(Decimal(root.tmpfs_bytes));
+    }
+    return Mount("tmpfs", kWritable, "tmpfs", 0, size.c_str(), failure);
+  }
+  // With "discard" the host gets back what was deleted. The journal's barriers are on by default,
+  // and the kernel replays the journal of a disk that was not unmounted.
+  if (mount(root.layer_device, kWritable, root.layer_filesystem_type, 0, "discard") == 0) {
+    return true;
+  }
+  return Internal(
+      failure, errno,
+      {"cannot mount the writable layer, ", root.layer_filesystem_type, " on ", root.layer_device});
+}
+
+// The directories of a layer that is used for the first time. The upper one has its attributes when
+// it has its name: a machine that dies in between leaves no root directory with others.
+bool PrepareLayer(Failure* failure) {
+  struct stat existing;
+  if (lstat(kUpper, &existing) == 0) return true;
+  if ((mkdir(kWork, 0755) != 0 && errno != EEXIST) ||
+      (mkdir(kNewUpper, 0755) != 0 && errno != EEXIST)) {
+    return Internal(failure, errno, {"cannot make the directories of the writable layer"});
+  }
+  if (!CopyRootAttributes(kNewUpper, failure)) return false;
+  if (rename(kNewUpper, kUpper) != 0) {
+    return Internal(failure, errno, {"cannot make the directories of the writable layer"});
+  }
+  return true;
+}
+
 bool MountRoot(const RootRequest& root, Failure* failure) {
   // For the block device. Only this process's mount namespace has it, and not for long: it is
   // out of reach after the change of root.
@@ -51,18 +92,8 @@ bool MountRoot(const RootRequest& root, Failure* failure) {
     return Internal(failure, errno,
                     {"cannot mount the image, ", root.filesystem_type, " on ", root.device});
   }
-  FixedText<64> size;
-  size.Assign({"mode=0755"});
-  if (root.tmpfs_bytes != 0) {
-    size.Append(",size=");
-    size.Append(Decimal(root.tmpfs_bytes));
-  }
-  if (!Mount("tmpfs", kWritable, "tmpfs", 0, size.c_str(), failure)) return false;
-  if (mkdir("/writable/upper", 0755) != 0 || mkdir("/writable/work", 0755) != 0) {
-    return Internal(failure, errno, {"cannot make the directories of the writable layer"});
-  }
-  if (!CopyRootAttributes("/writable/upper", failure)) return false;
-  return Mount("overlay", kRoot, "overlay", 0,
+  return MountLayer(root, failure) && PrepareLayer(failure) &&
+         Mount("overlay", kRoot, "overlay", 0,
                "lowerdir=/image,upperdir=/writable/upper,workdir=/writable/work", failure);
 }
 
@@ -144,7 +175,31 @@ bool PopulateDev(Failure* failure) {
   return true;
 }
 
+// Whether the file is there as it is wanted: one that a container had at its last start need not be
+// written again, for which a full disk might have no room.
+bool IsWritten(const FileRequest& file) {
+  const Fd fd(open(file.path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
+  struct stat info;
+  if (!fd.valid() || fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode) ||
+      (info.st_mode & 07777) != file.mode ||
+      static_cast<uint64_t>(info.st_size) != file.content.size()) {
+    return false;
+  }
+  std::string_view left = file.content;
+  while (!left.empty()) {
+    char bytes[512];
+    const ssize_t n = read(fd.get(), bytes, sizeof(bytes));
+    if (n <= 0 ||
+        Prefix(left, static_cast<size_t>(n)) != std::string_view(bytes, static_cast<size_t>(n))) {
+      return false;
+    }
+    left.remove_prefix(static_cast<size_t>(n));
+  }
+  return true;
+}
+
 bool WriteFile(const FileRequest& file, Failure* failure) {
+  if (IsWritten(file)) return true;
   PathText parent;
   const std::string_view path(file.path);
   parent.Assign({Prefix(path, path.rfind('/'))});

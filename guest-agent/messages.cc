@@ -240,13 +240,26 @@ bool HostMessageDecoder::TakeContainer(const void* container_spec) {
   if (*start_.root.device == '\0' || *start_.root.filesystem_type == '\0') {
     return Refuse({"no root device or no filesystem type"});
   }
-  if (container.root.which_writable_layer != hull_agent_RootFilesystem_tmpfs_tag) {
-    return Refuse({"no writable layer of a kind that this agent knows"});
-  }
   start_.hostname = {hostname, container.hostname.size};
   start_.root.read_only = container.root.read_only;
-  start_.root.tmpfs_bytes = container.root.writable_layer.tmpfs.size_bytes;
-  return true;
+  const auto& layer = container.root.writable_layer;
+  switch (container.root.which_writable_layer) {
+    case hull_agent_RootFilesystem_tmpfs_tag:
+      start_.root.tmpfs_bytes = layer.tmpfs.size_bytes;
+      return true;
+    case hull_agent_RootFilesystem_disk_tag:
+      start_.root.layer_device = StoreName(layer.disk.device);
+      start_.root.layer_filesystem_type = StoreName(layer.disk.filesystem_type);
+      if (start_.root.layer_device == nullptr || start_.root.layer_filesystem_type == nullptr) {
+        return Refuse({"a name holds a NUL byte"});
+      }
+      if (*start_.root.layer_device == '\0' || *start_.root.layer_filesystem_type == '\0') {
+        return Refuse({"no device or no filesystem type of the writable layer"});
+      }
+      return true;
+    default:
+      return Refuse({"no writable layer of a kind that this agent knows"});
+  }
 }
 
 bool HostMessageDecoder::TakeProcess(const void* process_spec) {

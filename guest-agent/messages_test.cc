@@ -143,9 +143,21 @@ TEST_F(HostMessageDecoderTest, DefaultsAndNothingLeftFromTheLastMessage) {
   EXPECT_EQ(start.rlimit_count, 0u);
   EXPECT_EQ(start.file_count, 0u);
   EXPECT_EQ(start.root.tmpfs_bytes, 0u);
+  EXPECT_EQ(start.root.layer_device, nullptr);
   EXPECT_EQ(start.capabilities.bounding, 0u);
   EXPECT_FALSE(start.attach_stdin);
   EXPECT_FALSE(start.no_new_privileges);
+}
+
+TEST_F(HostMessageDecoderTest, DecodesALayerOnADisk) {
+  HostMessage message = MinimalStart();
+  DiskLayer& disk =
+      *message.mutable_start_container()->mutable_container()->mutable_root()->mutable_disk();
+  disk.set_device("/dev/vdb");
+  disk.set_filesystem_type("ext4");
+  ASSERT_EQ(Decode(message), HostMessageType::kStartContainer) << decoder_->explanation();
+  EXPECT_STREQ(decoder_->start().root.layer_device, "/dev/vdb");
+  EXPECT_STREQ(decoder_->start().root.layer_filesystem_type, "ext4");
 }
 
 TEST_F(HostMessageDecoderTest, DecodesTheSmallMessages) {
@@ -269,6 +281,12 @@ TEST_F(HostMessageDecoderTest, RefusesWhatBreaksABound) {
       {"no root device", [](auto& c, auto&) { c.mutable_root()->clear_device(); }},
       {"no root device", [](auto& c, auto&) { c.mutable_root()->clear_filesystem_type(); }},
       {"no writable layer", [](auto& c, auto&) { c.mutable_root()->clear_tmpfs(); }},
+      {"no device", [](auto& c, auto&) { c.mutable_root()->mutable_disk(); }},
+      {"NUL byte",
+       [](auto& c, auto&) {
+         c.mutable_root()->mutable_disk()->set_device(std::string("/dev\0", 5));
+         c.mutable_root()->mutable_disk()->set_filesystem_type("ext4");
+       }},
   };
   for (const BadCase& c : cases) {
     HostMessage message = MinimalStart();

@@ -29,7 +29,10 @@ struct RootRequest {
   const char* device;
   const char* filesystem_type;
   bool read_only;
-  uint64_t tmpfs_bytes;  // 0: the kernel's default
+  // Of the disk that takes the container's writes; null: they are kept in memory.
+  const char* layer_device;
+  const char* layer_filesystem_type;
+  uint64_t tmpfs_bytes;  // in memory: 0: the kernel's default
 };
 
 struct RlimitRequest {

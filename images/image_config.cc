@@ -68,6 +68,25 @@ nlohmann::json ProcessConfigToJson(const ProcessConfig& config) {
   return object;
 }
 
+nlohmann::json MachineConfigToJson(const MachineConfig& machine) {
+  return {{"model", kPcMachine}, {"boot", BootDeviceName(machine.boot)}};
+}
+
+absl::StatusOr<MachineConfig> MachineConfigFromJson(const nlohmann::json& object) {
+  if (!object.is_object()) return absl::InvalidArgumentError("\"machine\" is not an object");
+  std::string model;
+  std::string boot;
+  HULL_RETURN_IF_ERROR(ReadString(object, "model", &model));
+  HULL_RETURN_IF_ERROR(ReadString(object, "boot", &boot));
+  if (model != kPcMachine) {
+    return absl::InvalidArgumentError(absl::StrCat("\"machine\": there is no model \"",
+                                                   absl::CHexEscape(model.substr(0, 30)), "\""));
+  }
+  MachineConfig machine;
+  HULL_ASSIGN_OR_RETURN(machine.boot, ParseBootDevice(boot));
+  return machine;
+}
+
 absl::StatusOr<ImageConfig> ParseImageConfig(absl::string_view text) {
   constexpr absl::string_view kWhat = "the image configuration";
   HULL_ASSIGN_OR_RETURN(const nlohmann::json object, ParseJsonObject(text, kWhat));
@@ -85,6 +104,11 @@ absl::StatusOr<ImageConfig> ParseImageConfig(absl::string_view text) {
     absl::StatusOr<ProcessConfig> process = ProcessConfigFromJson(*config);
     if (!process.ok()) return in_config(process.status());
     image.process = *std::move(process);
+  }
+  if (const nlohmann::json* machine = FindMember(object, "machine"); machine != nullptr) {
+    absl::StatusOr<MachineConfig> parsed = MachineConfigFromJson(*machine);
+    if (!parsed.ok()) return in_config(parsed.status());
+    image.machine = *parsed;
   }
   const nlohmann::json* rootfs = FindMember(object, "rootfs");
   if (rootfs == nullptr || !rootfs->is_object()) {

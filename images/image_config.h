@@ -4,12 +4,14 @@
 #define IMAGES_IMAGE_CONFIG_H_
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "images/digest.h"
+#include "images/machine_config.h"
 #include "nlohmann/json.hpp"
 
 namespace hull::images {
@@ -31,10 +33,12 @@ struct ProcessConfig {
 struct ImageConfig {
   ProcessConfig process;
   std::string architecture;  // as GOARCH: "amd64"
-  std::string os;            // "linux"
+  std::string os;            // "linux"; of a machine's disk kPcOs
   std::string created;       // RFC 3339, or empty
   // The digest of each uncompressed layer, the bottom one first.
   std::vector<Digest> diff_ids;
+  // Of an image that is a disk of a machine.
+  std::optional<MachineConfig> machine;
 };
 
 // kInvalidArgument if `text` is not a valid configuration: bounded JSON, the right types, no
@@ -45,6 +49,10 @@ absl::StatusOr<ImageConfig> ParseImageConfig(absl::string_view text);
 // ParseImageConfig: the form in which the store keeps it for a quick start.
 nlohmann::json ProcessConfigToJson(const ProcessConfig& config);
 absl::StatusOr<ProcessConfig> ProcessConfigFromJson(const nlohmann::json& object);
+
+// The same of the member "machine": {"model": "pc", "boot": "floppy"}.
+nlohmann::json MachineConfigToJson(const MachineConfig& machine);
+absl::StatusOr<MachineConfig> MachineConfigFromJson(const nlohmann::json& object);
 
 }  // namespace hull::images
 

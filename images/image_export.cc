@@ -214,6 +214,10 @@ class Exporter {
     nlohmann::json list = nlohmann::json::array();
     for (const ExportedImage& image : images) {
       HULL_ASSIGN_OR_RETURN(const Parsed parsed, Parse(image.files));
+      if (parsed.config.machine.has_value()) {
+        return absl::InvalidArgumentError(
+            "a docker-archive has no place for the disk of a machine; use --format oci-archive");
+      }
       const std::string config_path = absl::StrCat(parsed.manifest.config.digest.hex(), ".json");
       nlohmann::json item = {
           {"Config", config_path}, {"RepoTags", image.names}, {"Layers", nlohmann::json::array()}};
@@ -290,6 +294,14 @@ class Exporter {
 };
 
 }  // namespace
+
+ExportFormat DefaultExportFormat(const std::vector<ExportedImage>& images) {
+  for (const ExportedImage& image : images) {
+    const absl::StatusOr<ImageConfig> config = ParseImageConfig(image.files.config);
+    if (config.ok() && config->machine.has_value()) return ExportFormat::kOciArchive;
+  }
+  return ExportFormat::kDockerArchive;
+}
 
 std::optional<ExportFormat> ParseExportFormat(absl::string_view name) {
   if (name == "oci-archive") return ExportFormat::kOciArchive;

@@ -33,6 +33,10 @@ struct ExportedImage {
   std::vector<std::string> names;  // full; may be empty
 };
 
+// podman's, kDockerArchive, unless one of them is the disk of a machine, for which that has no
+// place.
+ExportFormat DefaultExportFormat(const std::vector<ExportedImage>& images);
+
 struct ExportOptions {
   ExportFormat format = ExportFormat::kDockerArchive;
   // The program hull-unpack.

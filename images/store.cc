@@ -34,7 +34,9 @@
 namespace hull::images {
 namespace {
 
+// A Hull that knows version 1 only would take a disk for a root file system.
 constexpr uint64_t kRecordVersion = 1;
+constexpr uint64_t kDiskRecordVersion = 2;
 constexpr size_t kMinIdDigits = 4;
 constexpr absl::string_view kImagesDirectory = "/sha256";
 constexpr absl::string_view kNamesDirectory = "/names";
@@ -42,6 +44,7 @@ constexpr absl::string_view kStagingDirectory = "/staging";
 constexpr absl::string_view kNewNameFile = "/name.new";
 constexpr absl::string_view kRecordFile = "/image.json";
 constexpr absl::string_view kRootfsFile = "/rootfs.erofs";
+constexpr absl::string_view kDiskFile = "/disk.img";
 constexpr absl::string_view kConfigFile = "/config.json";
 constexpr absl::string_view kManifestFile = "/manifest.json";
 constexpr absl::string_view kLayersFile = "/layers.blob";
@@ -56,6 +59,7 @@ struct Record {
   int64_t created = 0;
   std::vector<uint64_t> layer_bytes;
   ProcessConfig process;
+  std::optional<MachineConfig> machine;
 };
 
 // Numbers that hull-unpack or this program wrote.
@@ -78,6 +82,10 @@ std::string EncodeRecord(const Record& record) {
       {"version", kRecordVersion},         {"manifest", record.manifest.ToString()},
       {"id", record.id.ToString()},        {"created", record.created},
       {"layer_bytes", record.layer_bytes}, {"process", ProcessConfigToJson(record.process)}};
+  if (record.machine.has_value()) {
+    object["version"] = kDiskRecordVersion;
+    object["machine"] = MachineConfigToJson(*record.machine);
+  }
   return absl::StrCat(DumpJson(object), "\n");
 }
 
@@ -87,7 +95,7 @@ absl::StatusOr<Record> DecodeRecord(absl::string_view text) {
   if (!object.is_object()) return absl::DataLossError("not a JSON object");
   uint64_t version = 0;
   HULL_RETURN_IF_ERROR(ReadSize(object, "version", &version));
-  if (version != kRecordVersion) {
+  if (version != kRecordVersion && version != kDiskRecordVersion) {
     return absl::FailedPreconditionError(
         absl::StrCat("version ", version, " was written by another version of Hull"));
   }
@@ -105,11 +113,18 @@ absl::StatusOr<Record> DecodeRecord(absl::string_view text) {
   }
   HULL_ASSIGN_OR_RETURN(ProcessConfig config, ProcessConfigFromJson(*process));
   HULL_ASSIGN_OR_RETURN(std::vector<uint64_t> layer_bytes, ReadSizes(object, "layer_bytes"));
+  std::optional<MachineConfig> machine;
+  if (version == kDiskRecordVersion) {
+    const nlohmann::json* member = FindMember(object, "machine");
+    if (member == nullptr) return absl::DataLossError("a member is missing");
+    HULL_ASSIGN_OR_RETURN(machine, MachineConfigFromJson(*member));
+  }
   return Record{.manifest = std::move(manifest_digest),
                 .id = std::move(id_digest),
                 .created = created->get<int64_t>(),
                 .layer_bytes = std::move(layer_bytes),
-                .process = std::move(config)};
+                .process = std::move(config),
+                .machine = machine};
 }
 
 // RFC 3339 to seconds; 0 for what is not such a time (the member is for display only).
@@ -188,7 +203,7 @@ uint64_t DiskBytes(const std::string& image_directory) {
   constexpr uint64_t kStatBlock = 512;
   uint64_t bytes = 0;
   for (const absl::string_view file :
-       {kRootfsFile, kRecordFile, kConfigFile, kManifestFile, kLayersFile}) {
+       {kRootfsFile, kDiskFile, kRecordFile, kConfigFile, kManifestFile, kLayersFile}) {
     struct stat status;
     if (stat(absl::StrCat(image_directory, file).c_str(), &status) == 0) {
       bytes += static_cast<uint64_t>(status.st_blocks) * kStatBlock;
@@ -347,12 +362,14 @@ absl::StatusOr<ResolvedImage> Store::Resolve(absl::string_view name) const {
     return Annotate(record.status(),
                     absl::StrCat("\"", ImagePath(target.manifest), kRecordFile, "\""));
   }
-  std::string rootfs_path = absl::StrCat(ImagePath(target.manifest), kRootfsFile);
+  std::string rootfs_path = absl::StrCat(ImagePath(target.manifest),
+                                         record->machine.has_value() ? kDiskFile : kRootfsFile);
   return ResolvedImage{.manifest = std::move(target.manifest),
                        .id = std::move(record->id),
                        .name = std::move(target.full_name),
                        .rootfs_path = std::move(rootfs_path),
-                       .process = std::move(record->process)};
+                       .process = std::move(record->process),
+                       .machine = record->machine};
 }
 
 absl::StatusOr<std::vector<ImageInfo>> Store::List() const {
@@ -592,16 +609,22 @@ class Store::Loader {
   }
 
   absl::StatusOr<std::vector<LoadedImage>> Run();
+  absl::StatusOr<LoadedImage> Import(const ImportOptions& options);
+  // Needs no Prepare(), as nothing is written.
+  bool HoldsDisks();
 
  private:
   struct Candidate {
     Digest manifest;
     uint64_t manifest_bytes;
     std::vector<std::string> names;  // full
+    bool disk = false;               // of a machine
   };
 
   absl::Status Prepare();
   absl::Status Lock();
+  static absl::StatusOr<bool> ReadableAsItIs(const UniqueFd& input);
+  static absl::StatusOr<BootDevice> GuessBootDevice(const UniqueFd& fd, uint64_t bytes);
   absl::Status Spool(UniqueFd* input);
   absl::StatusOr<std::vector<Candidate>> Inspect(const UniqueFd& input);
   absl::StatusOr<LoadedImage> LoadOne(const UniqueFd& input, const Candidate& candidate);
@@ -675,21 +698,24 @@ UnpackCommand Store::Loader::Command(std::vector<std::string> arguments) const {
                        .progress = {}};
 }
 
+// Whether it is a directory, or an archive that can be read at any position as it is.
+absl::StatusOr<bool> Store::Loader::ReadableAsItIs(const UniqueFd& input) {
+  struct stat info;
+  if (fstat(input.get(), &info) != 0) return PosixError("stat");
+  if (S_ISDIR(info.st_mode)) return true;
+  if (!S_ISREG(info.st_mode)) return false;
+  // Where a POSIX or GNU tar header has its magic.
+  constexpr off_t kMagicOffset = 257;
+  constexpr absl::string_view kMagic = "ustar";
+  uint8_t magic[kMagic.size()];
+  HULL_ASSIGN_OR_RETURN(const size_t n, PreadFull(input.get(), magic, kMagicOffset));
+  return absl::string_view(reinterpret_cast<const char*>(magic), n) == kMagic;
+}
+
 // Replaces `*input` by an uncompressed copy if it cannot be read at any position as it is.
 absl::Status Store::Loader::Spool(UniqueFd* input) {
-  struct stat info;
-  if (fstat(input->get(), &info) != 0) return PosixError("stat");
-  if (S_ISDIR(info.st_mode)) return absl::OkStatus();
-  if (S_ISREG(info.st_mode)) {
-    // Where a POSIX or GNU tar header has its magic.
-    constexpr off_t kMagicOffset = 257;
-    constexpr absl::string_view kMagic = "ustar";
-    uint8_t magic[kMagic.size()];
-    HULL_ASSIGN_OR_RETURN(const size_t n, PreadFull(input->get(), magic, kMagicOffset));
-    if (absl::string_view(reinterpret_cast<const char*>(magic), n) == kMagic) {
-      return absl::OkStatus();
-    }
-  }
+  HULL_ASSIGN_OR_RETURN(const bool ready, ReadableAsItIs(*input));
+  if (ready) return absl::OkStatus();
   HULL_ASSIGN_OR_RETURN(UniqueFd copy, CreateFile(absl::StrCat(staging_, "/spool")));
   UnpackCommand command = Command({"spool"});
   command.descriptors = {{input->get(), kInputFd}, {copy.get(), kOutputFd}};
@@ -722,7 +748,11 @@ absl::StatusOr<std::vector<Store::Loader::Candidate>> Store::Loader::Inspect(
     HULL_RETURN_IF_ERROR(ReadStrings(image, "names", &names));
     HULL_ASSIGN_OR_RETURN(Digest digest, Digest::Parse(manifest));
     if (!options_.name.empty()) names = {options_.name};
-    Candidate candidate{.manifest = std::move(digest), .manifest_bytes = size, .names = {}};
+    const nlohmann::json* disk = FindMember(image, "disk");
+    Candidate candidate{.manifest = std::move(digest),
+                        .manifest_bytes = size,
+                        .names = {},
+                        .disk = disk != nullptr && *disk == nlohmann::json(true)};
     for (const std::string& name : names) {
       absl::StatusOr<std::string> full_name = NewName(name);
       if (!full_name.ok() && options_.name.empty()) {
@@ -761,7 +791,8 @@ absl::Status Store::Loader::WriteRecord(const Candidate& candidate,
                       .id = std::move(id_digest),
                       .created = ParseCreated(config.created),
                       .layer_bytes = std::move(layer_bytes),
-                      .process = std::move(config.process)};
+                      .process = std::move(config.process),
+                      .machine = config.machine};
   HULL_ASSIGN_OR_RETURN(const UniqueFd fd, CreateFile(absl::StrCat(directory, kRecordFile)));
   HULL_RETURN_IF_ERROR(WriteFull(fd.get(), EncodeRecord(record)));
   if (fsync(fd.get()) != 0) return PosixError("fsync the image's record");
@@ -772,7 +803,9 @@ absl::Status Store::Loader::Convert(const UniqueFd& input, const Candidate& cand
                                     const std::string& directory) {
   HULL_RETURN_IF_ERROR(MakeDirectory(directory));
   const std::string scratch_path = absl::StrCat(staging_, "/scratch");
-  HULL_ASSIGN_OR_RETURN(const UniqueFd rootfs, CreateFile(absl::StrCat(directory, kRootfsFile)));
+  HULL_ASSIGN_OR_RETURN(
+      const UniqueFd rootfs,
+      CreateFile(absl::StrCat(directory, candidate.disk ? kDiskFile : kRootfsFile)));
   HULL_ASSIGN_OR_RETURN(const UniqueFd config, CreateFile(absl::StrCat(directory, kConfigFile)));
   HULL_ASSIGN_OR_RETURN(const UniqueFd manifest,
                         CreateFile(absl::StrCat(directory, kManifestFile)));
@@ -780,7 +813,8 @@ absl::Status Store::Loader::Convert(const UniqueFd& input, const Candidate& cand
   HULL_ASSIGN_OR_RETURN(const UniqueFd scratch, CreateFile(scratch_path));
   UnpackCommand command =
       Command({"convert", absl::StrCat("--manifest=", candidate.manifest.ToString()),
-               absl::StrCat("--manifest_size=", candidate.manifest_bytes)});
+               absl::StrCat("--manifest_size=", candidate.manifest_bytes),
+               absl::StrCat("--disk=", candidate.disk ? "true" : "false")});
   command.descriptors = {{input.get(), kInputFd},       {rootfs.get(), kOutputFd},
                          {scratch.get(), kScratchFd},   {config.get(), kConfigFd},
                          {manifest.get(), kManifestFd}, {layers.get(), kLayersFd}};
@@ -855,6 +889,108 @@ absl::StatusOr<std::vector<LoadedImage>> Store::Loader::Run() {
     loaded.push_back(std::move(image));
   }
   return loaded;
+}
+
+// What the disk in `fd` looks like.
+absl::StatusOr<BootDevice> Store::Loader::GuessBootDevice(const UniqueFd& fd, uint64_t bytes) {
+  if (IsDisketteSize(bytes)) return BootDevice::kFloppy;
+  // ECMA-119, 8.1: the first volume descriptor, and its standard identifier.
+  constexpr off_t kIdentifier = 16 * 2048 + 1;
+  uint8_t identifier[5];
+  HULL_ASSIGN_OR_RETURN(const size_t n, PreadFull(fd.get(), identifier, kIdentifier));
+  // SAFETY: any object may be seen as characters.
+  const absl::string_view text(reinterpret_cast<const char*>(identifier), n);
+  return text == "CD001" ? BootDevice::kCdrom : BootDevice::kDisk;
+}
+
+absl::StatusOr<LoadedImage> Store::Loader::Import(const ImportOptions& options) {
+  HULL_ASSIGN_OR_RETURN(std::string name, NewName(options.name));
+  // A pipe is refused below, and must not be waited for.
+  HULL_ASSIGN_OR_RETURN(const UniqueFd input,
+                        UniqueFd::Open(path_, O_RDONLY | O_NOCTTY | O_NONBLOCK));
+  struct stat info;
+  if (fstat(input.get(), &info) != 0) return PosixError("stat");
+  if (!S_ISREG(info.st_mode)) return absl::InvalidArgumentError("it is not a file");
+  const auto bytes = static_cast<uint64_t>(info.st_size);
+  BootDevice boot = BootDevice::kDisk;
+  if (options.boot.has_value()) {
+    boot = *options.boot;
+  } else {
+    HULL_ASSIGN_OR_RETURN(boot, GuessBootDevice(input, bytes));
+  }
+  HULL_RETURN_IF_ERROR(CheckDiskSize(boot, bytes));
+  HULL_RETURN_IF_ERROR(Prepare());
+  const std::string directory = absl::StrCat(staging_, "/import");
+  HULL_RETURN_IF_ERROR(MakeDirectory(directory));
+  HULL_ASSIGN_OR_RETURN(const UniqueFd disk, CreateFile(absl::StrCat(directory, kDiskFile)));
+  HULL_ASSIGN_OR_RETURN(const UniqueFd config, CreateFile(absl::StrCat(directory, kConfigFile)));
+  HULL_ASSIGN_OR_RETURN(const UniqueFd manifest,
+                        CreateFile(absl::StrCat(directory, kManifestFile)));
+  HULL_ASSIGN_OR_RETURN(const UniqueFd layers, CreateFile(absl::StrCat(directory, kLayersFile)));
+  UnpackCommand command = Command(
+      {"import", absl::StrCat("--boot=", BootDeviceName(boot)), absl::StrCat("--disk_size=", bytes),
+       absl::StrCat("--created=",
+                    absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::FromUnixSeconds(info.st_mtime),
+                                     absl::UTCTimeZone()))});
+  command.descriptors = {{input.get(), kInputFd},
+                         {disk.get(), kOutputFd},
+                         {config.get(), kConfigFd},
+                         {manifest.get(), kManifestFd},
+                         {layers.get(), kLayersFd}};
+  LoadProgress progress{.stage = LoadProgress::Stage::kConverting, .image = name};
+  progress.layer = progress.layers = 1;
+  progress.total = bytes;
+  command.progress = [&](const nlohmann::json& report) {
+    if (ReadSize(report, "bytes", &progress.bytes).ok()) Report(progress);
+  };
+  HULL_ASSIGN_OR_RETURN(const nlohmann::json result, RunUnpack(command));
+  std::string digest_text;
+  HULL_RETURN_IF_ERROR(ReadString(result, "manifest", &digest_text));
+  HULL_ASSIGN_OR_RETURN(Digest digest, Digest::Parse(digest_text));
+  const Candidate candidate{
+      .manifest = std::move(digest), .manifest_bytes = 0, .names = {std::move(name)}, .disk = true};
+  progress.stage = LoadProgress::Stage::kFinishing;
+  Report(progress);
+  for (const UniqueFd* fd : {&disk, &config, &manifest, &layers}) {
+    if (fsync(fd->get()) != 0) return PosixError("fsync the image's files");
+  }
+  HULL_RETURN_IF_ERROR(WriteRecord(candidate, {bytes}, directory));
+  HULL_RETURN_IF_ERROR(SyncDirectory(directory));
+  const bool was_present = Exists(store_.ImagePath(candidate.manifest));
+  HULL_RETURN_IF_ERROR(Commit(candidate, was_present ? "" : directory));
+  HULL_ASSIGN_OR_RETURN(const std::string text, store_.ReadRecordText(candidate.manifest));
+  HULL_ASSIGN_OR_RETURN(Record record, DecodeRecord(text));
+  return LoadedImage{.manifest = candidate.manifest,
+                     .id = std::move(record.id),
+                     .names = candidate.names,
+                     .was_present = was_present};
+}
+
+bool Store::Loader::HoldsDisks() {
+  const absl::StatusOr<UniqueFd> input = UniqueFd::Open(path_, O_RDONLY | O_NOCTTY | O_NONBLOCK);
+  if (!input.ok()) return false;
+  const absl::StatusOr<bool> ready = ReadableAsItIs(*input);
+  if (!ready.ok() || !*ready) return false;
+  const absl::StatusOr<std::vector<Candidate>> candidates = Inspect(*input);
+  if (!candidates.ok()) return false;
+  return std::all_of(candidates->begin(), candidates->end(),
+                     [](const Candidate& candidate) { return candidate.disk; });
+}
+
+absl::StatusOr<LoadedImage> Store::Import(const std::string& path,
+                                          const ImportOptions& options) const {
+  const LoadOptions load = {.unpack_program = options.unpack_program,
+                            .name = {},
+                            .cancel_fd = options.cancel_fd,
+                            .progress = options.progress};
+  absl::StatusOr<LoadedImage> imported = Loader(*this, path, load).Import(options);
+  if (!imported.ok()) return Annotate(imported.status(), absl::StrCat("import \"", path, "\""));
+  return imported;
+}
+
+bool Store::HoldsDisks(const std::string& path, const images::UnpackProgram& unpack_program) const {
+  const LoadOptions load = {.unpack_program = unpack_program, .name = {}, .progress = {}};
+  return Loader(*this, path, load).HoldsDisks();
 }
 
 absl::StatusOr<std::vector<LoadedImage>> Store::Load(const std::string& path,

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "absl/strings/string_view.h"
 #include "images/digest.h"
 #include "images/image_config.h"
+#include "images/machine_config.h"
 #include "images/reference.h"
 #include "images/unpack_program.h"
 #include "vmm/base/unique_fd.h"
@@ -22,11 +24,14 @@ namespace hull::images {
 
 // What a container needs of an image.
 struct ResolvedImage {
-  Digest manifest;          // names the image for ever; what a container records as in use
-  Digest id;                // of the image configuration, as podman and docker show it
-  std::string name;         // the stored name that it was found by; empty if by digest or id
-  std::string rootfs_path;  // an EROFS image, never changed once it exists
+  Digest manifest;   // names the image for ever; what a container records as in use
+  Digest id;         // of the image configuration, as podman and docker show it
+  std::string name;  // the stored name that it was found by; empty if by digest or id
+  // Never changed once it exists: an EROFS image, or with `machine` a disk.
+  std::string rootfs_path;
   ProcessConfig process;
+  // Of an image that is a disk of a machine.
+  std::optional<MachineConfig> machine;
 };
 
 // A row of `hull images`: one for each name, and one for each image without a name.
@@ -85,6 +90,15 @@ struct LoadOptions {
   uint64_t max_entries = 0;
 };
 
+struct ImportOptions {
+  UnpackProgram unpack_program;
+  std::string name;
+  // Nothing: what the disk looks like, a diskette by its size, a CD-ROM by its volume descriptor.
+  std::optional<BootDevice> boot;
+  int cancel_fd = -1;  // as LoadOptions has it
+  std::function<void(const LoadProgress&)> progress;
+};
+
 struct LoadedImage {
   Digest manifest;
   Digest id;
@@ -118,6 +132,15 @@ class Store {
   // On any error the images that were already complete stay, and nothing else does.
   absl::StatusOr<std::vector<LoadedImage>> Load(const std::string& path,
                                                 const LoadOptions& options) const;
+
+  // Makes an image of the disk of a pc machine that the regular file at `path` holds. The same file
+  // of the same time of modification, which becomes the image's, gives the same image.
+  // kInvalidArgument, fit for the user, for what is no file or cannot be such a disk.
+  absl::StatusOr<LoadedImage> Import(const std::string& path, const ImportOptions& options) const;
+
+  // Whether every image that Load(path) would take is a disk of a machine. Only looked at where
+  // that takes no copy: false for a pipe or a compressed archive, and for what cannot be read.
+  bool HoldsDisks(const std::string& path, const UnpackProgram& unpack_program) const;
 
   // Resolve(); an image that comes with Hull is loaded first if `name` is the name of a file
   // `share_directory`/NAME.tar and no such image is in the store.

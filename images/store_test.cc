@@ -17,6 +17,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -25,6 +26,7 @@
 #include "absl/strings/str_cat.h"
 #include "images/bounded_json.h"
 #include "images/image_export.h"
+#include "images/machine_config.h"
 #include "images/oci/testing.h"
 #include "vmm/base/event_fd.h"
 #include "vmm/base/file_io.h"
@@ -654,6 +656,177 @@ TEST_F(StoreTest, PruneTakesWhatHasNoName) {
   EXPECT_THAT(Files(), IsEmpty());
 }
 
+// A diskette of 160 KiB.
+std::string Diskette() {
+  std::string disk(160 * 1024, '\0');
+  disk.replace(0, 5, "\xebHull");
+  return disk;
+}
+
+class ImportTest : public StoreTest {
+ protected:
+  std::string Write(const std::string& name, const std::string& content) const {
+    const std::string path = directory_ + "/" + name;
+    EXPECT_TRUE(WriteFileAtomically(path, content, 0644).ok());
+    const timespec times[2] = {{.tv_sec = 1'700'000'000, .tv_nsec = 0},
+                               {.tv_sec = 1'700'000'000, .tv_nsec = 0}};
+    EXPECT_EQ(utimensat(AT_FDCWD, path.c_str(), times, 0), 0);
+    return path;
+  }
+  absl::StatusOr<LoadedImage> Import(const std::string& path,
+                                     std::optional<BootDevice> boot = std::nullopt,
+                                     const std::string& name = "dos") const {
+    return store().Import(
+        path, {.unpack_program = unpack_program, .name = name, .boot = boot, .progress = {}});
+  }
+};
+
+TEST_F(ImportTest, ADiskBecomesAnImage) {
+  const std::string path = Write("disk.img", Diskette());
+  const absl::StatusOr<LoadedImage> imported = Import(path);
+  ASSERT_TRUE(imported.ok()) << imported.status();
+  EXPECT_THAT(imported->names, ElementsAre("localhost/dos:latest"));
+  EXPECT_FALSE(imported->was_present);
+  const absl::StatusOr<ResolvedImage> resolved = store().Resolve("dos");
+  ASSERT_TRUE(resolved.ok()) << resolved.status();
+  ASSERT_TRUE(resolved->machine.has_value());
+  EXPECT_EQ(resolved->machine->boot, BootDevice::kFloppy);
+  EXPECT_EQ(ReadFile(resolved->rootfs_path, 1 << 20).value(), Diskette());
+  EXPECT_THAT(resolved->process.cmd, IsEmpty());
+  EXPECT_EQ(store().List()->front().created, 1'700'000'000);
+  EXPECT_LT(store().List()->front().size, 100'000u);
+  const ImageDetails details = store().Describe(resolved->manifest).value();
+  EXPECT_THAT(details.manifest, HasSubstr("application/vnd.hull.machine.disk.v1.raw+zstd"));
+  EXPECT_THAT(details.manifest, HasSubstr(R"("io.hull.machine":"pc")"));
+  EXPECT_THAT(details.layer_bytes, ElementsAre(Diskette().size()));
+
+  // The same disk is the same image.
+  const absl::StatusOr<LoadedImage> again = Import(path, BootDevice::kFloppy, "other:1");
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_TRUE(again->was_present);
+  EXPECT_EQ(again->manifest, imported->manifest);
+  // To boot it from somewhere else is another.
+  EXPECT_NE(Import(path, BootDevice::kDisk, "hard")->manifest, imported->manifest);
+  EXPECT_EQ(store().Remove("dos", {}, false)->deleted, false);
+  EXPECT_EQ(store().Remove("other:1", {}, false)->deleted, true);
+  EXPECT_EQ(store().Remove("hard", {}, false)->deleted, true);
+  EXPECT_THAT(Files(), IsEmpty());
+}
+
+TEST_F(ImportTest, WhatIsImportedIsSavedAndLoadedAsTheSameImage) {
+  ASSERT_TRUE(Import(Write("disk.img", Diskette())).ok());
+  const ResolvedImage before = store().Resolve("dos").value();
+  for (const char* name : {"oci-archive", "oci-dir", "docker-dir"}) {
+    const std::string path = absl::StrCat(directory_, "/saved-", name);
+    const absl::Status saved = Save(store(), "dos", *ParseExportFormat(name), path);
+    ASSERT_TRUE(saved.ok()) << name << ": " << saved;
+    const Store other(absl::StrCat(directory_, "/other-", name));
+    EXPECT_TRUE(other.HoldsDisks(path, unpack_program)) << name;
+    const absl::StatusOr<std::vector<LoadedImage>> loaded = other.Load(path, Options("dos"));
+    ASSERT_TRUE(loaded.ok()) << name << ": " << loaded.status();
+    const ResolvedImage after = other.Resolve("dos").value();
+    EXPECT_EQ(after.manifest, before.manifest) << name;
+    EXPECT_EQ(after.id, before.id) << name;
+    EXPECT_EQ(after.machine, before.machine) << name;
+    EXPECT_EQ(ReadFile(after.rootfs_path, 1 << 20).value(), Diskette()) << name;
+  }
+  EXPECT_THAT(Save(store(), "dos", ExportFormat::kDockerArchive, directory_ + "/docker").ToString(),
+              HasSubstr("--format oci-archive"));
+}
+
+TEST_F(ImportTest, DisksAreToldFromImages) {
+  EXPECT_FALSE(store().HoldsDisks(WriteTar("layout.tar", OneImage("app")), unpack_program));
+  EXPECT_FALSE(store().HoldsDisks(Write("disk.img", Diskette()), unpack_program));
+  EXPECT_FALSE(store().HoldsDisks(directory_ + "/missing", unpack_program));
+}
+
+TEST_F(ImportTest, ABootDeviceIsGuessed) {
+  const auto boot = [this](const std::string& content) {
+    const absl::StatusOr<LoadedImage> imported = Import(Write("disk.img", content));
+    EXPECT_TRUE(imported.ok()) << imported.status();
+    return store().Resolve("dos")->machine->boot;
+  };
+  EXPECT_EQ(boot(std::string(512 * 100, 'x')), BootDevice::kDisk);
+  std::string cdrom(2048 * 20, '\0');
+  cdrom.replace(16 * 2048, 6,
+                "\x01"
+                "CD001");
+  EXPECT_EQ(boot(cdrom), BootDevice::kCdrom);
+}
+
+TEST_F(ImportTest, SparseStaysSparse) {
+  const std::string path = Write("disk.img", "x");
+  ASSERT_EQ(truncate(path.c_str(), off_t{64} << 20), 0);
+  ASSERT_TRUE(Import(path).ok());
+  struct stat info;
+  ASSERT_EQ(stat(store().Resolve("dos")->rootfs_path.c_str(), &info), 0);
+  EXPECT_EQ(info.st_size, off_t{64} << 20);
+  EXPECT_LT(info.st_blocks * 512, 1 << 20);
+}
+
+TEST_F(ImportTest, WhatIsNoDiskIsRefusedAndLeavesNothing) {
+  const auto refused = [this](const std::string& path,
+                              std::optional<BootDevice> boot = std::nullopt,
+                              const std::string& name = "dos") {
+    const absl::Status status = Import(path, boot, name).status();
+    EXPECT_FALSE(status.ok()) << path;
+    EXPECT_THAT(Files(), IsEmpty());
+    return status.ToString();
+  };
+  const std::string diskette = Write("disk.img", Diskette());
+  EXPECT_THAT(refused(Write("empty", "")), HasSubstr("the disk is empty"));
+  EXPECT_THAT(refused(directory_), HasSubstr("it is not a file"));
+  EXPECT_THAT(refused("/dev/null"), HasSubstr("it is not a file"));
+  EXPECT_THAT(refused(directory_ + "/missing"), HasSubstr("No such file"));
+  EXPECT_THAT(refused(Write("odd", "abc")), HasSubstr("512-byte sectors"));
+  EXPECT_THAT(refused(Write("big", std::string(4096, 'x')), BootDevice::kFloppy),
+              HasSubstr("no diskette of 4096 bytes"));
+  EXPECT_THAT(refused(diskette, std::nullopt, "Not a name"), HasSubstr("Not a name"));
+  const std::string huge = Write("huge", "x");
+  if (truncate(huge.c_str(), (off_t{2} << 40) + 512) == 0) {
+    EXPECT_THAT(refused(huge), HasSubstr("2 TiB"));
+  }
+}
+
+// An image whose documents say that it is a disk of the machine.
+TestLayout DiskImage(const std::string& blob, const std::string& plain,
+                     const nlohmann::json& machine) {
+  TestLayout layout;
+  const nlohmann::json config = {
+      {"architecture", "amd64"},
+      {"os", "bios"},
+      {"machine", machine},
+      {"rootfs", {{"type", "layers"}, {"diff_ids", {testing::Sha256Of(plain).ToString()}}}}};
+  const nlohmann::json manifest = {{"schemaVersion", 2},
+                                   {"config", layout.AddBlob(kMachineConfigType, DumpJson(config))},
+                                   {"layers", {layout.AddBlob(kDiskLayerType, blob)}}};
+  layout.index = {
+      {"schemaVersion", 2},
+      {"manifests",
+       {layout.AddBlob("application/vnd.oci.image.manifest.v1+json", DumpJson(manifest))}}};
+  return layout;
+}
+
+TEST_F(ImportTest, BadDiskImagesLeaveNothing) {
+  const nlohmann::json floppy = {{"model", "pc"}, {"boot", "floppy"}};
+  const std::string blob = Compress(Diskette(), "zstd");
+  const auto refused = [this](const TestLayout& layout) {
+    const absl::Status status = Load(layout, Options("dos")).status();
+    EXPECT_FALSE(status.ok());
+    EXPECT_THAT(Files(), IsEmpty());
+    return status.ToString();
+  };
+  EXPECT_THAT(refused(DiskImage(blob, Diskette(), {{"model", "apple"}, {"boot", "floppy"}})),
+              HasSubstr("no model"));
+  EXPECT_THAT(refused(DiskImage(blob, Diskette(), {{"model", "pc"}, {"boot", "tape"}})),
+              HasSubstr("no device to boot from"));
+  EXPECT_THAT(refused(DiskImage(blob, Diskette(), nullptr)), HasSubstr("machine"));
+  EXPECT_THAT(refused(DiskImage(blob, "another disk", floppy)), HasSubstr("the disk"));
+  EXPECT_THAT(refused(DiskImage("rubbish", Diskette(), floppy)), HasSubstr("decompress"));
+  EXPECT_THAT(refused(DiskImage(Compress("x", "zstd"), "x", floppy)), HasSubstr("no diskette"));
+  EXPECT_TRUE(Load(DiskImage(blob, Diskette(), floppy), Options("dos")).ok());
+}
+
 TEST_F(StoreTest, LoadsOfDifferentImagesAtOnce) {
   constexpr int kLoads = 4;
   std::vector<std::thread> threads;
@@ -718,7 +891,7 @@ TEST_F(StoreTest, DamagedRecordsAreNamed) {
   ASSERT_TRUE(Load(OneImage("a")).ok());
   const std::string rootfs = store().Resolve("a")->rootfs_path;
   const std::string record = rootfs.substr(0, rootfs.rfind('/')) + "/image.json";
-  ASSERT_TRUE(WriteFileAtomically(record, "{\"version\": 2}", 0600).ok());
+  ASSERT_TRUE(WriteFileAtomically(record, "{\"version\": 3}", 0600).ok());
   EXPECT_THAT(store().Resolve("a").status().ToString(), HasSubstr("another version of Hull"));
   EXPECT_THAT(store().List().status().ToString(), HasSubstr(record));
   EXPECT_TRUE(store().Remove("a", {}, false).ok());

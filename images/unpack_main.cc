@@ -33,7 +33,9 @@
 #include "images/bounded_json.h"
 #include "images/digest.h"
 #include "images/image_config.h"
+#include "images/layers/disk_layer.h"
 #include "images/layers/rootfs_builder.h"
+#include "images/machine_config.h"
 #include "images/oci/archive.h"
 #include "images/oci/byte_source.h"
 #include "images/oci/descriptor.h"
@@ -51,6 +53,10 @@
 
 DEFINE_string(manifest, "", "convert: the digest of the image manifest");
 DEFINE_uint64(manifest_size, 0, "convert: its size in bytes");
+DEFINE_bool(disk, false, "convert: the image is a disk of a machine");
+DEFINE_string(boot, "", "import: floppy, disk or cdrom");
+DEFINE_uint64(disk_size, 0, "import: the input's size in bytes");
+DEFINE_string(created, "", "import: the time of the image, RFC 3339");
 DEFINE_string(layer, "", "expand: the digest of the uncompressed layer");
 DEFINE_uint64(layer_offset, 0, "expand: where its blob begins in the input");
 DEFINE_uint64(layer_size, 0, "expand: the blob's size in bytes");
@@ -165,6 +171,55 @@ absl::Status Expand() {
   return absl::OkStatus();
 }
 
+nlohmann::json DescriptorToJson(const Descriptor& descriptor) {
+  return {{"mediaType", descriptor.media_type},
+          {"digest", descriptor.digest.ToString()},
+          {"size", descriptor.size}};
+}
+
+Descriptor DescribeText(absl::string_view media_type, absl::string_view text) {
+  Sha256 hash;
+  // SAFETY: any object may be seen as bytes.
+  hash.Update(std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size()));
+  return {.media_type = std::string(media_type),
+          .digest = hash.Finish(),
+          .size = text.size(),
+          .platform = {},
+          .name = {}};
+}
+
+absl::Status Import() {
+  HULL_ASSIGN_OR_RETURN(const BootDevice boot, ParseBootDevice(FLAGS_boot));
+  HULL_RETURN_IF_ERROR(CheckDiskSize(boot, FLAGS_disk_size));
+  RangeSource input(0, FLAGS_disk_size);
+  HULL_ASSIGN_OR_RETURN(
+      const PackedDisk packed,
+      PackDisk(input, FLAGS_disk_size, kOutputFd, kLayersFd, [](uint64_t bytes) {
+        ReportProgress({{"layer", 1}, {"layers", 1}, {"bytes", bytes}, {"total", FLAGS_disk_size}});
+      }));
+  const std::string command = absl::StrCat("hull import --machine pc --boot ", FLAGS_boot);
+  const nlohmann::json config = {
+      {"architecture", "amd64"},
+      {"os", kPcOs},
+      {"created", FLAGS_created},
+      {"config", nlohmann::json::object()},
+      {"machine", MachineConfigToJson({.boot = boot})},
+      {"rootfs", {{"type", "layers"}, {"diff_ids", {packed.diff_id.ToString()}}}},
+      {"history", {{{"created", FLAGS_created}, {"created_by", command}}}}};
+  const std::string config_text = DumpJson(config);
+  const nlohmann::json manifest = {
+      {"schemaVersion", 2},
+      {"mediaType", "application/vnd.oci.image.manifest.v1+json"},
+      {"config", DescriptorToJson(DescribeText(kMachineConfigType, config_text))},
+      {"layers", {DescriptorToJson(packed.layer)}},
+      {"annotations", {{kMachineAnnotation, kPcMachine}, {kBootAnnotation, FLAGS_boot}}}};
+  const std::string manifest_text = DumpJson(manifest);
+  HULL_RETURN_IF_ERROR(WriteFull(kConfigFd, config_text));
+  HULL_RETURN_IF_ERROR(WriteFull(kManifestFd, manifest_text));
+  ReportResult({{"manifest", DescribeText("", manifest_text).digest.ToString()}});
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<Layout>> OpenLayout() {
   struct stat info;
   if (fstat(kInputFd, &info) != 0) return PosixError("stat the image layout");
@@ -178,9 +233,14 @@ absl::Status Inspect() {
   HULL_ASSIGN_OR_RETURN(const std::vector<ImageInLayout> images, SelectImages(*layout));
   nlohmann::json list = nlohmann::json::array();
   for (const ImageInLayout& image : images) {
+    // What is wrong with a manifest is for the conversion to say.
+    const absl::StatusOr<std::string> text = layout->ReadBlob(image.manifest);
+    const absl::StatusOr<Manifest> manifest =
+        text.ok() ? ParseManifest(*text) : absl::StatusOr<Manifest>(text.status());
     list.push_back({{"manifest", image.manifest.digest.ToString()},
                     {"size", image.manifest.size},
-                    {"names", image.names}});
+                    {"names", image.names},
+                    {"disk", manifest.ok() && manifest->config.media_type == kMachineConfigType}});
   }
   ReportResult({{"images", std::move(list)}});
   return absl::OkStatus();
@@ -200,6 +260,35 @@ absl::Status CheckImage(const Manifest& manifest, const ImageConfig& config) {
   return absl::OkStatus();
 }
 
+// The image's one layer, as a disk.
+absl::Status ConvertDisk(Layout& layout, const Manifest& manifest, const ImageConfig& config) {
+  if (!config.machine.has_value()) {
+    return absl::InvalidArgumentError("the image configuration: it has no \"machine\"");
+  }
+  if (manifest.layers.size() != 1 || config.diff_ids.size() != 1 ||
+      manifest.layers[0].media_type != kDiskLayerType) {
+    return absl::UnimplementedError(
+        absl::StrCat("a machine's image that is not one layer of type \"", kDiskLayerType, "\""));
+  }
+  const Descriptor& layer = manifest.layers[0];
+  if (layer.size > FLAGS_max_expanded_bytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the disk takes more than the ", FLAGS_max_expanded_bytes, " bytes allowed"));
+  }
+  absl::StatusOr<std::unique_ptr<ByteSource>> blob = layout.OpenBlob(layer.digest);
+  if (!blob.ok()) return Annotate(blob.status(), "the disk");
+  KeptSource kept(**blob);
+  HULL_ASSIGN_OR_RETURN(
+      const uint64_t bytes,
+      UnpackDisk(
+          kept, layer, config.diff_ids[0], config.machine->boot, FLAGS_max_expanded_bytes,
+          kOutputFd, [&](uint64_t done) {
+            ReportProgress({{"layer", 1}, {"layers", 1}, {"bytes", done}, {"total", layer.size}});
+          }));
+  ReportResult({{"layer_bytes", {bytes}}});
+  return absl::OkStatus();
+}
+
 absl::Status Convert() {
   HULL_ASSIGN_OR_RETURN(const Digest digest, Digest::Parse(FLAGS_manifest));
   HULL_ASSIGN_OR_RETURN(const std::unique_ptr<Layout> layout, OpenLayout());
@@ -210,16 +299,19 @@ absl::Status Convert() {
                                                     .platform = {},
                                                     .name = {}}));
   HULL_ASSIGN_OR_RETURN(const Manifest manifest, ParseManifest(manifest_text));
-  if (!IsConfigType(manifest.config.media_type)) {
+  const bool disk = manifest.config.media_type == kMachineConfigType;
+  if (disk != FLAGS_disk) return absl::InternalError("the image is of another kind than was said");
+  if (!disk && !IsConfigType(manifest.config.media_type)) {
     return absl::UnimplementedError(
         absl::StrCat("\"", absl::CHexEscape(manifest.config.media_type.substr(0, 100)),
                      "\" is not a container image"));
   }
   HULL_ASSIGN_OR_RETURN(const std::string config_text, layout->ReadBlob(manifest.config));
   HULL_ASSIGN_OR_RETURN(const ImageConfig config, ParseImageConfig(config_text));
-  HULL_RETURN_IF_ERROR(CheckImage(manifest, config));
+  if (!disk) HULL_RETURN_IF_ERROR(CheckImage(manifest, config));
   HULL_RETURN_IF_ERROR(WriteFull(kManifestFd, manifest_text));
   HULL_RETURN_IF_ERROR(WriteFull(kConfigFd, config_text));
+  if (disk) return ConvertDisk(*layout, manifest, config);
 
   UnpackLimits limits;
   limits.max_expanded_bytes = FLAGS_max_expanded_bytes;
@@ -285,8 +377,9 @@ absl::Status RunVerb(absl::string_view verb) {
   if (verb == "inspect") return Inspect();
   if (verb == "convert") return Convert();
   if (verb == "expand") return Expand();
+  if (verb == "import") return Import();
   return absl::InvalidArgumentError(
-      "usage: hull-unpack spool|inspect|convert|expand (run by hull)");
+      "usage: hull-unpack spool|inspect|convert|expand|import (run by hull)");
 }
 
 int Report(const absl::Status& status) {
@@ -356,8 +449,13 @@ sandbox::JailOptions JailOf(std::vector<int> descriptors, const sandbox::Claimed
   options.max_descriptors = kMaxDescriptors;
   options.max_threads = 1;
   options.max_address_space = kMaxAddressSpace;
+  // A disk may have holes of any size.
+  const bool disk = FLAGS_disk || FLAGS_disk_size > 0;
   options.max_file_size =
-      std::min<uint64_t>(FLAGS_max_expanded_bytes, INT64_MAX) + kFileSizeBeyondContents;
+      std::min<uint64_t>(
+          disk ? std::max(FLAGS_max_expanded_bytes, kMaxDiskBytes) : FLAGS_max_expanded_bytes,
+          INT64_MAX / 2) +
+      kFileSizeBeyondContents;
   return options;
 }
 

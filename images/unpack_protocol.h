@@ -8,12 +8,17 @@
 // "message": S}} with the numbers of absl::StatusCode.
 //
 //   spool    kInputFd, kOutputFd: copies the input, decompressed, to the output. {"result": {}}
-//   inspect  kInputFd: {"result": {"images": [{"manifest": DIGEST, "size": N, "names": [S, ...]}]}}
+//   inspect  kInputFd: {"result": {"images": [{"manifest": DIGEST, "size": N, "names": [S, ...],
+//            "disk": whether it is a disk of a machine}]}}
 //   convert  kInputFd, kOutputFd and the other four, with --manifest and --manifest_size:
 //            {"result": {"layer_bytes": [N, ...]}}, the size of each layer's uncompressed tar file
+//            With --disk, an image that is a machine's disk: kOutputFd becomes the disk
 //   expand   kInputFd, kOutputFd, with --layer, --layer_offset and --layer_size: decompresses a
 //   layer
 //            that lies there in the input. {"result": {}}
+//   import   kInputFd, kOutputFd, kConfigFd, kManifestFd, kLayersFd, with --boot, --disk_size and
+//            --created: makes an image of the disk that the input is. {"result": {"manifest":
+//            DIGEST}}
 //
 // kInputFd is a layout (a directory, or an uncompressed tar file that can be read at any position);
 // for spool, any file; for expand, what convert wrote to kLayersFd.

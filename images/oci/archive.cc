@@ -75,10 +75,10 @@ absl::StatusOr<std::unique_ptr<Decompressor>> Decompressor::Create(ByteSource& s
   std::unique_ptr<Decompressor> result(new Decompressor);
   archive* const a = result->archive_;
   result->input_->source = &source;
-  if (compression != Compression::kZstd) {
+  if (compression == Compression::kGzip || compression == Compression::kAny) {
     HULL_RETURN_IF_ERROR(CheckSetUp(a, archive_read_support_filter_gzip(a), "gzip"));
   }
-  if (compression != Compression::kGzip) {
+  if (compression == Compression::kZstd || compression == Compression::kAny) {
     HULL_RETURN_IF_ERROR(CheckSetUp(a, archive_read_support_filter_zstd(a), "zstd"));
   }
   if (compression == Compression::kAny) {
@@ -86,6 +86,10 @@ absl::StatusOr<std::unique_ptr<Decompressor>> Decompressor::Create(ByteSource& s
     HULL_RETURN_IF_ERROR(CheckSetUp(a, archive_read_support_filter_bzip2(a), "bzip2"));
   }
   HULL_RETURN_IF_ERROR(CheckSetUp(a, archive_read_support_format_raw(a), "raw data"));
+  if (compression == Compression::kZstdOnce) {
+    HULL_RETURN_IF_ERROR(
+        CheckSetUp(a, archive_read_append_filter(a, ARCHIVE_FILTER_ZSTD), "one layer of zstd"));
+  }
   archive_entry* entry = nullptr;
   if (archive_read_open2(a, result->input_.get(), nullptr, ReadStream, nullptr, nullptr) !=
           ARCHIVE_OK ||
@@ -104,6 +108,63 @@ absl::StatusOr<size_t> Decompressor::Read(std::span<uint8_t> buffer) {
   if (n >= 0) return static_cast<size_t>(n);
   if (!input_->status.ok()) return input_->status;
   return ArchiveError(archive_, "decompress");
+}
+
+struct Compressor::Output {
+  Sink sink;
+  absl::Status status;
+};
+
+Compressor::Compressor(Sink sink)
+    : output_(std::make_unique<Output>(Output{.sink = std::move(sink), .status = {}})),
+      archive_(archive_write_new()) {
+  CHECK(archive_ != nullptr);
+}
+
+Compressor::~Compressor() { archive_write_free(archive_); }
+
+absl::Status Compressor::Error() const {
+  return output_->status.ok() ? ArchiveError(archive_, "compress") : output_->status;
+}
+
+absl::StatusOr<std::unique_ptr<Compressor>> Compressor::Create(Sink sink) {
+  std::unique_ptr<Compressor> result(new Compressor(std::move(sink)));
+  archive* const a = result->archive_;
+  const auto write = [](archive* archive, void* client, const void* data,
+                        size_t size) -> la_ssize_t {
+    auto* output = static_cast<Output*>(client);
+    output->status = output->sink(std::span(static_cast<const uint8_t*>(data), size));
+    if (output->status.ok()) return static_cast<la_ssize_t>(size);
+    archive_set_error(archive, EIO, "write failed");
+    return -1;
+  };
+  const std::unique_ptr<archive_entry, decltype(&archive_entry_free)> entry(archive_entry_new(),
+                                                                            archive_entry_free);
+  CHECK(entry != nullptr);
+  archive_entry_set_filetype(entry.get(), AE_IFREG);
+  if (archive_write_set_format_raw(a) != ARCHIVE_OK ||
+      archive_write_add_filter_zstd(a) != ARCHIVE_OK ||
+      // No padding, which would not be Zstandard.
+      archive_write_set_bytes_in_last_block(a, 1) != ARCHIVE_OK ||
+      archive_write_open(a, result->output_.get(), nullptr, write, nullptr) != ARCHIVE_OK ||
+      archive_write_header(a, entry.get()) != ARCHIVE_OK) {
+    return result->Error();
+  }
+  return result;
+}
+
+absl::Status Compressor::Write(std::span<const uint8_t> data) {
+  while (!data.empty()) {
+    const la_ssize_t n = archive_write_data(archive_, data.data(), data.size());
+    if (n <= 0) return Error();
+    data = data.subspan(static_cast<size_t>(n));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Compressor::Finish() {
+  if (archive_write_close(archive_) != ARCHIVE_OK) return Error();
+  return output_->status;
 }
 
 struct TarReader::Input : StreamInput {

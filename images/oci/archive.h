@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -23,8 +24,9 @@ struct archive_entry;
 namespace hull::images {
 
 // Which compressed formats a Decompressor takes. Plain data passes through it unchanged only with
-// kAny.
-enum class Compression { kGzip, kZstd, kAny };
+// kAny. With kZstdOnce what comes out is taken as it is; with the others it is decompressed again
+// if it is compressed itself.
+enum class Compression { kGzip, kZstd, kZstdOnce, kAny };
 
 // Decompresses a stream of at least one byte. The format is told by the content.
 class Decompressor : public ByteSource {
@@ -41,6 +43,32 @@ class Decompressor : public ByteSource {
   struct Input;
   Decompressor();
   std::unique_ptr<Input> input_;
+  archive* archive_ = nullptr;
+};
+
+// Compresses a stream with Zstandard. The same bytes give the same result with the same version of
+// the library. Not thread-safe.
+class Compressor {
+ public:
+  // Takes what comes out; called by Write() and Finish().
+  using Sink = std::function<absl::Status(std::span<const uint8_t>)>;
+
+  static absl::StatusOr<std::unique_ptr<Compressor>> Create(Sink sink);
+  Compressor(const Compressor&) = delete;
+  Compressor& operator=(const Compressor&) = delete;
+  ~Compressor();
+
+  // An error of the sink unchanged. After an error, only destruction is allowed.
+  absl::Status Write(std::span<const uint8_t> data);
+  // Once, last.
+  absl::Status Finish();
+
+ private:
+  struct Output;
+  explicit Compressor(Sink sink);
+  absl::Status Error() const;
+
+  std::unique_ptr<Output> output_;
   archive* archive_ = nullptr;
 };
 

@@ -9,9 +9,13 @@ namespace hull::faults {
 
 // From now on calls are counted, in this process and in those it forks, each from where it was. The
 // call whose number is $HULL_FAIL_AT (from 1) fails as it does when resources are short or the host
-// is broken; if $HULL_FAIL_COMM is set, only in threads of that name (prctl(2), PR_SET_NAME). A
-// failing call is told on standard error first: "fault: 17 ioctl(0xae01): ENOMEM". Without
-// $HULL_FAIL_AT nothing fails.
+// is broken. It is told on standard error first: "fault: 17 ioctl(0xae01): ENOMEM".
+//
+// Without $HULL_FAIL_AT the number is in a file "fail-at" beside the program, and counted is in it:
+// all programs of that directory then count as one, also one whose environment is empty. It holds
+// two numbers of 64 bits in this machine's order, the failing call's and the last call's. What
+// fails is then told in "fault" beside it, as standard error may be anything. Without that file,
+// nothing fails.
 void Start();
 
 }  // namespace hull::faults

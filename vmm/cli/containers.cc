@@ -36,6 +36,7 @@ absl::StatusOr<std::unique_ptr<container::ContainerStore>> OpenContainers(
 
 std::optional<int> BeginCommand(CLI::App* app, const std::vector<std::string>& args, Needs needs,
                                 Installation* installation,
+                                const std::function<Subjects()>& subjects,
                                 const std::function<bool()>& forward_stdin) {
   if (const std::optional<int> status = ParseCommandLine(app, args)) return *status;
   absl::StatusOr<Installation> found = Installation::FromEnvironment();
@@ -43,7 +44,12 @@ std::optional<int> BeginCommand(CLI::App* app, const std::vector<std::string>& a
   *installation = *std::move(found);
   std::vector<std::string> command = {app->get_name()};
   command.insert(command.end(), args.begin(), args.end());
-  return RunElsewhere(*installation, needs, command, forward_stdin());
+  return RunElsewhere(*installation, needs, command, forward_stdin(), subjects());
+}
+
+Subjects ContainersOrAll(const std::vector<std::string>& names) {
+  if (names.empty()) return Subjects::All(Subjects::Kind::kContainers);
+  return Subjects::Of(Subjects::Kind::kContainers, names);
 }
 
 absl::StatusOr<Named> FindContainer(container::ContainerStore* store, const std::string& name) {

@@ -26,11 +26,15 @@ absl::StatusOr<std::unique_ptr<container::ContainerStore>> OpenContainers(
     const Installation& installation);
 
 // Parses what follows the verb, finds the installation, and goes where the command runs: the exit
-// status if the command is done with that. `forward_stdin` is asked after the parsing whether the
-// command reads standard input.
+// status if the command is done with that. `subjects` and `forward_stdin` are asked after the
+// parsing: what the command is about, and whether it reads standard input.
 std::optional<int> BeginCommand(
     CLI::App* app, const std::vector<std::string>& args, Needs needs, Installation* installation,
+    const std::function<Subjects()>& subjects,
     const std::function<bool()>& forward_stdin = [] { return false; });
+
+// Containers with these names; without any, all there are.
+Subjects ContainersOrAll(const std::vector<std::string>& names);
 
 // A container as the user called it.
 struct Named {

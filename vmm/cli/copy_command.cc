@@ -25,6 +25,7 @@
 #include "vmm/cli/copy_plan.h"
 #include "vmm/cli/installation.h"
 #include "vmm/cli/message.h"
+#include "vmm/cli/place.h"
 #include "vmm/cli/usage_formatter.h"
 #include "vmm/container/outcome.h"
 
@@ -175,6 +176,16 @@ absl::Status Copy(ContainerStore* store, const End& from, const End& to, bool ar
   return FinishBoth(sent, &receiver);
 }
 
+// Those that the arguments name.
+std::vector<std::string> ContainersOf(const std::vector<std::string>& arguments) {
+  std::vector<std::string> names;
+  for (const std::string& argument : arguments) {
+    absl::StatusOr<CopyPlace> place = ParseCopyPlace(argument);
+    if (place.ok() && place->container.has_value()) names.push_back(*std::move(place->container));
+  }
+  return names;
+}
+
 absl::StatusOr<End> Find(ContainerStore* store, const std::string& argument) {
   End end;
   HULL_ASSIGN_OR_RETURN(end.place, ParseCopyPlace(argument));
@@ -213,8 +224,12 @@ int CopyCommand(const std::vector<std::string>& args) {
   app.add_option("SOURCE", source, "CONTAINER:PATH, PATH, or -, an archive")->required();
   app.add_option("TARGET", target, "Likewise")->required();
   Installation installation;
-  if (const std::optional<int> status =
-          BeginCommand(&app, args, Needs::kStore, &installation, [&] { return source == "-"; })) {
+  if (const std::optional<int> status = BeginCommand(
+          &app, args, Needs::kStore, &installation,
+          [&] {
+            return Subjects::Of(Subjects::Kind::kContainers, ContainersOf({source, target}));
+          },
+          [&] { return source == "-"; })) {
     return *status;
   }
   const absl::Status copied = Run(installation, source, target, archive);

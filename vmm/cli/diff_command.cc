@@ -16,6 +16,7 @@
 #include "vmm/cli/containers.h"
 #include "vmm/cli/installation.h"
 #include "vmm/cli/message.h"
+#include "vmm/cli/place.h"
 #include "vmm/cli/usage_formatter.h"
 #include "vmm/container/outcome.h"
 
@@ -67,7 +68,9 @@ int DiffCommand(const std::vector<std::string>& args) {
   app.add_option("--format", format, "json: as JSON");
   app.add_option("CONTAINER", name, "Name, id or the beginning of an id")->required();
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation, [&] {
+        return Subjects::Of(Subjects::Kind::kContainers, {name});
+      })) {
     return *status;
   }
   if (!format.empty() && format != "json") {
@@ -87,7 +90,9 @@ int ExportCommand(const std::vector<std::string>& args) {
   app.add_option("-o,--output", path, "Where to (default: standard output)");
   app.add_option("CONTAINER", name, "Name, id or the beginning of an id")->required();
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation, [&] {
+        return Subjects::Of(Subjects::Kind::kContainers, {name});
+      })) {
     return *status;
   }
   if (path.empty() && isatty(STDOUT_FILENO)) {

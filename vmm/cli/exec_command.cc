@@ -101,8 +101,9 @@ int ExecCommand(const std::vector<std::string>& args) {
   if (!installation.ok()) return ReportFailure(installation.status());
   std::vector<std::string> command = {"exec"};
   command.insert(command.end(), args.begin(), args.end());
-  if (const std::optional<int> status = RunElsewhere(*installation, Needs::kStore, command,
-                                                     flags->interactive && !flags->detach)) {
+  if (const std::optional<int> status =
+          RunElsewhere(*installation, Needs::kStore, command, flags->interactive && !flags->detach,
+                       Subjects::Of(Subjects::Kind::kContainers, {flags->container}))) {
     return *status;
   }
   // Signals are held back until there is a client that passes them on.

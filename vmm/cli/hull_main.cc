@@ -1,4 +1,4 @@
-// The program `hull`: finds the verb and leaves the rest to it.
+#include "vmm/cli/hull_main.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -14,6 +14,7 @@
 #include "vmm/cli/exec_command.h"
 #include "vmm/cli/image_commands.h"
 #include "vmm/cli/image_transfer_commands.h"
+#include "vmm/cli/import_command.h"
 #include "vmm/cli/info_command.h"
 #include "vmm/cli/inspect_command.h"
 #include "vmm/cli/inspection_commands.h"
@@ -55,6 +56,7 @@ Usage: hull VERB [ARG...]
   tag      Give one a further name       logout  Log out of it
   untag    Take a name from one          history Show how one was made
   rmi      Remove images                 image   Inspect, prune and more
+  import   Make one of a PC's disk
 
   info     Show if this machine is fit   host    Manage the emulated host
   version  Print the version
@@ -100,6 +102,7 @@ constexpr Verb kVerbs[] = {
     {"export", ExportCommand},
     {"images", ImagesCommand},
     {"load", LoadCommand},
+    {"import", ImportCommand},
     {"rmi", RmiCommand},
     {"image", ImageCommand},
     {"save", SaveCommand},
@@ -127,7 +130,9 @@ void FillStandardStreams() {
   }
 }
 
-int Main(int argc, char** argv) {
+}  // namespace
+
+int HullMain(int argc, char** argv) {
   FillStandardStreams();
   ExitWhenOutOfMemory(
       "hull: out of memory: this process may not have, or the machine has not, more\n",
@@ -144,7 +149,4 @@ int Main(int argc, char** argv) {
   return container::kHullFailed;
 }
 
-}  // namespace
 }  // namespace hull::cli
-
-int main(int argc, char** argv) { return hull::cli::Main(argc, argv); }

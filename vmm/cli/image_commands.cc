@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <functional>
 #include <iterator>
 #include <map>
 #include <memory>
@@ -61,13 +62,17 @@ Usage: hull image VERB [ARG...]
 // with that: its exit status.
 std::optional<int> Begin(CLI::App* app, std::vector<std::string> verb,
                          const std::vector<std::string>& args, Installation* installation,
-                         bool forward_stdin = false) {
+                         const std::function<Subjects()>& subjects, bool forward_stdin = false) {
   if (const std::optional<int> status = ParseCommandLine(app, args)) return *status;
   absl::StatusOr<Installation> found = Installation::FromEnvironment();
   if (!found.ok()) return ReportFailure(found.status());
   *installation = *std::move(found);
   verb.insert(verb.end(), args.begin(), args.end());
-  return RunElsewhere(*installation, Needs::kStore, verb, forward_stdin);
+  return RunElsewhere(*installation, Needs::kStore, verb, forward_stdin, subjects());
+}
+
+Subjects ImagesNamed(std::vector<std::string> names) {
+  return Subjects::Of(Subjects::Kind::kImages, std::move(names));
 }
 
 absl::StatusOr<std::vector<images::Digest>> ImagesInUse(const Installation& installation) {
@@ -280,8 +285,10 @@ int PruneCommand(const std::vector<std::string>& args) {
   app.add_flag("-a,--all", all, "All images that no container uses, also those with names");
   app.add_flag("-f,--force", force, "Do not ask");
   Installation installation;
-  if (const std::optional<int> status =
-          Begin(&app, {"image", "prune"}, args, &installation, /*forward_stdin=*/true)) {
+  if (const std::optional<int> status = Begin(
+          &app, {"image", "prune"}, args, &installation,
+          [&] { return force ? Subjects::All(Subjects::Kind::kImages) : Subjects(); },
+          /*forward_stdin=*/true)) {
     return *status;
   }
   if (!force && !Confirmed(all ? "Remove all images that no container uses?"
@@ -306,7 +313,8 @@ int ExistsCommand(const std::vector<std::string>& args) {
   app.formatter(std::make_shared<UsageFormatter>("image exists IMAGE"));
   app.add_option("IMAGE", name, "Name, digest or id")->required();
   Installation installation;
-  if (const std::optional<int> status = Begin(&app, {"image", "exists"}, args, &installation)) {
+  if (const std::optional<int> status = Begin(&app, {"image", "exists"}, args, &installation,
+                                              [&] { return ImagesNamed({name}); })) {
     return *status;
   }
   const absl::Status found = images::Store(installation.ImageStore()).Resolve(name).status();
@@ -322,7 +330,8 @@ int InspectCommand(const std::vector<std::string>& args) {
   app.add_option("-f,--format", format, "json, or text with {{.Field}} and {{json .Field}}");
   app.add_option("IMAGE", names, "Name, digest or id")->required();
   Installation installation;
-  if (const std::optional<int> status = Begin(&app, {"image", "inspect"}, args, &installation)) {
+  if (const std::optional<int> status = Begin(&app, {"image", "inspect"}, args, &installation,
+                                              [&] { return ImagesNamed(names); })) {
     return *status;
   }
   const auto inspect = [&]() -> absl::StatusOr<std::string> {
@@ -367,7 +376,9 @@ int ImagesCommand(const std::vector<std::string>& args) {
   app.add_flag("-a,--all", ignored, "For podman's sake: there are no hidden images");
   app.add_option("NAME", flags.name, "Only images of this name; may be a pattern");
   Installation installation;
-  if (const std::optional<int> status = Begin(&app, {"images"}, args, &installation)) {
+  if (const std::optional<int> status = Begin(&app, {"images"}, args, &installation, [] {
+        return Subjects::All(Subjects::Kind::kImages);
+      })) {
     return *status;
   }
   return PrintResult(ListImages(installation, flags));
@@ -385,7 +396,10 @@ int RmiCommand(const std::vector<std::string>& args) {
   app.add_flag("-i,--ignore", ignore, "An image that is not there is no error");
   app.add_option("IMAGE", names, "Name, digest or id");
   Installation installation;
-  if (const std::optional<int> status = Begin(&app, {"rmi"}, args, &installation)) return *status;
+  if (const std::optional<int> status = Begin(&app, {"rmi"}, args, &installation, [&] {
+        return all ? Subjects::All(Subjects::Kind::kImages) : ImagesNamed(names);
+      }))
+    return *status;
   if (names.empty() != all) {
     PrintError(all ? "--all takes no names" : "which image? (see hull rmi --help)");
     return container::kHullFailed;
@@ -419,7 +433,9 @@ int TagCommand(const std::vector<std::string>& args) {
   app.add_option("IMAGE", name, "Name, digest or id")->required();
   app.add_option("NAME", new_names, "A name without a registry becomes localhost/NAME")->required();
   Installation installation;
-  if (const std::optional<int> status = Begin(&app, {"tag"}, args, &installation)) return *status;
+  if (const std::optional<int> status =
+          Begin(&app, {"tag"}, args, &installation, [&] { return ImagesNamed({name}); }))
+    return *status;
   const absl::Status tagged =
       images::Store(installation.ImageStore()).Tag(name, new_names).status();
   return tagged.ok() ? 0 : ReportFailure(tagged);
@@ -433,7 +449,9 @@ int UntagCommand(const std::vector<std::string>& args) {
   app.add_option("IMAGE", name, "Name, digest or id")->required();
   app.add_option("NAME", names, "Names to take; all of them without");
   Installation installation;
-  if (const std::optional<int> status = Begin(&app, {"untag"}, args, &installation)) return *status;
+  if (const std::optional<int> status =
+          Begin(&app, {"untag"}, args, &installation, [&] { return ImagesNamed({name}); }))
+    return *status;
   const absl::Status untagged =
       images::Store(installation.ImageStore()).Untag(name, names).status();
   return untagged.ok() ? 0 : ReportFailure(untagged);
@@ -451,7 +469,8 @@ int HistoryCommand(const std::vector<std::string>& args) {
   app.add_option("--format", format, "json, table, or text with {{.CreatedBy}} and the like");
   app.add_option("IMAGE", name, "Name, digest or id")->required();
   Installation installation;
-  if (const std::optional<int> status = Begin(&app, {"history"}, args, &installation)) {
+  if (const std::optional<int> status =
+          Begin(&app, {"history"}, args, &installation, [&] { return ImagesNamed({name}); })) {
     return *status;
   }
   const auto show = [&]() -> absl::StatusOr<std::string> {

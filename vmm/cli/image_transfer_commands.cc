@@ -123,9 +123,11 @@ absl::StatusOr<std::vector<images::ExportedImage>> OpenImages(
 }
 
 absl::Status Save(const Installation& installation, const std::vector<std::string>& names,
-                  const std::string& path, images::ExportFormat format, int cancel_fd) {
+                  const std::string& path, std::optional<images::ExportFormat> asked,
+                  int cancel_fd) {
   const images::Store store(installation.ImageStore());
   HULL_ASSIGN_OR_RETURN(const std::vector<images::ExportedImage> opened, OpenImages(store, names));
+  const images::ExportFormat format = asked.value_or(images::DefaultExportFormat(opened));
   HULL_ASSIGN_OR_RETURN(SavedOutput output, SavedOutput::Create(path, images::IsDirectory(format)));
   HULL_RETURN_IF_ERROR(images::ExportImages(
       store, opened,
@@ -163,9 +165,15 @@ int LoadCommand(const std::vector<std::string>& args) {
   const absl::StatusOr<Installation> installation = Installation::FromEnvironment();
   if (!installation.ok()) return ReportFailure(installation.status());
   const bool from_stdin = path == "-" || path == "/dev/stdin";
-  if (std::optional<int> status =
-          RunElsewhere(*installation, Needs::kStore, WithVerb("load", args), from_stdin)) {
-    return *status;
+  // Disks of pc machines are kept where those run.
+  const bool disks_here =
+      !from_stdin && PcRunsApart() &&
+      images::Store(installation->ImageStore()).HoldsDisks(path, installation->UnpackProgram());
+  if (!disks_here) {
+    if (std::optional<int> status =
+            RunElsewhere(*installation, Needs::kStore, WithVerb("load", args), from_stdin)) {
+      return *status;
+    }
   }
   const absl::StatusOr<EndingSignals> interrupted = EndingSignals::Create();
   if (!interrupted.ok()) return ReportFailure(interrupted.status());
@@ -196,24 +204,24 @@ int LoadCommand(const std::vector<std::string>& args) {
 int SaveCommand(const std::vector<std::string>& args) {
   std::vector<std::string> names;
   std::string path;
-  std::string format_name = "docker-archive";
+  std::string format_name;
   bool ignored = false;
   CLI::App app("Writes images so that other tools, or hull load, can read them.", "save");
   app.formatter(std::make_shared<UsageFormatter>("save [FLAG...] IMAGE..."));
   app.add_option("-o,--output", path, "File or directory to write (default: standard output)");
   app.add_option("--format", format_name,
-                 "docker-archive (default), oci-archive, oci-dir, docker-dir (skopeo's dir:)");
+                 "docker-archive (default; of disks oci-archive), oci-dir, docker-dir (skopeo's)");
   app.add_flag("-q,--quiet", ignored, "For podman's sake: nothing is shown anyway");
   app.add_flag("-m,--multi-image-archive", ignored, "The same: several images may always be given");
   app.add_option("IMAGE", names, "Name, digest or id; names are saved with the image")->required();
   if (const std::optional<int> status = ParseCommandLine(&app, args)) return *status;
   const std::optional<images::ExportFormat> format = images::ParseExportFormat(format_name);
-  if (!format.has_value()) {
+  if (!format.has_value() && !format_name.empty()) {
     PrintError(absl::StrCat("--format ", format_name,
                             ": it is docker-archive, oci-archive, oci-dir or docker-dir"));
     return container::kHullFailed;
   }
-  if (path.empty() && images::IsDirectory(*format)) {
+  if (path.empty() && format.has_value() && images::IsDirectory(*format)) {
     PrintError(absl::StrCat("--format ", format_name, " writes a directory; name it with -o"));
     return container::kHullFailed;
   }
@@ -224,12 +232,13 @@ int SaveCommand(const std::vector<std::string>& args) {
   const absl::StatusOr<Installation> installation = Installation::FromEnvironment();
   if (!installation.ok()) return ReportFailure(installation.status());
   if (std::optional<int> status =
-          RunElsewhere(*installation, Needs::kStore, WithVerb("save", args), false)) {
+          RunElsewhere(*installation, Needs::kStore, WithVerb("save", args), false,
+                       Subjects::Of(Subjects::Kind::kImages, names))) {
     return *status;
   }
   const absl::StatusOr<EndingSignals> interrupted = EndingSignals::Create();
   if (!interrupted.ok()) return ReportFailure(interrupted.status());
-  const absl::Status saved = Save(*installation, names, path, *format, interrupted->fd());
+  const absl::Status saved = Save(*installation, names, path, format, interrupted->fd());
   if (const std::optional<int> status = interrupted->ExitStatus()) return *status;
   if (!saved.ok()) {
     return ReportFailure(Annotate(

@@ -25,6 +25,7 @@
 #include "vmm/cli/usage_formatter.h"
 #include "vmm/container/config.h"
 #include "vmm/container/container_store.h"
+#include "vmm/container/disk.h"
 #include "vmm/container/log_format.h"
 #include "vmm/container/monitor.h"
 
@@ -83,6 +84,16 @@ json Describe(const ContainerStore& store, const ContainerInfo& info) {
   json command = process.args;
   json arguments = command;
   arguments.erase(0);
+  json storage = {{"Type", config.storage_bytes > 0 ? "disk" : "memory"},
+                  {"Path", ""},
+                  {"SizeBytes", config.storage_bytes},
+                  {"AllocatedBytes", 0}};
+  if (config.storage_bytes > 0) {
+    storage["Path"] = container::LayerPath(directory);
+    const absl::StatusOr<container::DiskUsage> usage =
+        container::LookAtDisk(container::LayerPath(directory));
+    if (usage.ok()) storage["AllocatedBytes"] = usage->allocated_bytes;
+  }
   json log = {{"Type", config.log_max_bytes > 0 ? "cri" : "none"},
               {"Path", config.log_max_bytes > 0 ? container::LogPath(directory, 0) : ""},
               {"MaxSize", config.log_max_bytes},
@@ -125,6 +136,7 @@ json Describe(const ContainerStore& store, const ContainerInfo& info) {
        {{"Vcpus", config.cpus},
         {"MemoryBytes", config.memory_bytes},
         {"RootImage", config.root_image},
+        {"Storage", std::move(storage)},
         {"Console", config.console},
         {"VmmPid", state.vmm_pid},
         {"MonitorPid", state.monitor_pid},
@@ -170,7 +182,12 @@ int InspectCommand(const std::vector<std::string>& args) {
       ->check(CLI::IsMember({"all", "container", "image"}));
   app.add_option("NAME", names, "Name, id or the beginning of an id")->required();
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation, [&] {
+        return Subjects::Of(type == "image"       ? Subjects::Kind::kImages
+                            : type == "container" ? Subjects::Kind::kContainers
+                                                  : Subjects::Kind::kEither,
+                            names);
+      })) {
     return *status;
   }
   const absl::StatusOr<std::unique_ptr<ContainerStore>> store = OpenContainers(installation);

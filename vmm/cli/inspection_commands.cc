@@ -214,7 +214,9 @@ int TopCommand(const std::vector<std::string>& args) {
   app.formatter(std::make_shared<UsageFormatter>("top CONTAINER"));
   app.add_option("CONTAINER", name, "Name, id or the beginning of an id")->required();
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation, [&] {
+        return Subjects::Of(Subjects::Kind::kContainers, {name});
+      })) {
     return *status;
   }
   const absl::StatusOr<std::string> table = Top(installation, name);
@@ -231,7 +233,9 @@ int StatsCommand(const std::vector<std::string>& args) {
   app.add_option("--format", format, "json: as JSON");
   app.add_option("CONTAINER", names, "Name, id or the beginning of an id (default: all that run)");
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation, [&] {
+        return Subjects::Of(Subjects::Kind::kContainers, names);
+      })) {
     return *status;
   }
   if (!format.empty() && format != "json") {

@@ -63,4 +63,13 @@ images::UnpackProgram Installation::UnpackProgram() const {
           .user_claims = absl::StrCat(run, "/users.lock")};
 }
 
+absl::StatusOr<container::DiskMaker> Installation::DiskMaker() const {
+  container::DiskMaker maker = {.templates = absl::StrCat(root, "/templates"),
+                                .users_lock = absl::StrCat(run, "/users.lock")};
+  if (!users.empty()) {
+    HULL_ASSIGN_OR_RETURN(maker.users, sandbox::ParseUserRange(users));
+  }
+  return maker;
+}
+
 }  // namespace hull::cli

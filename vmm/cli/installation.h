@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "images/unpack_program.h"
+#include "vmm/container/disk.h"
 
 namespace hull::cli {
 
@@ -26,6 +27,7 @@ struct Installation {
   std::string Program(absl::string_view name) const;
   std::string ImageStore() const;
   images::UnpackProgram UnpackProgram() const;
+  absl::StatusOr<container::DiskMaker> DiskMaker() const;
 };
 
 }  // namespace hull::cli

@@ -185,7 +185,9 @@ int LogsCommand(const std::vector<std::string>& args) {
   app.add_option("--until", flags.until, "Only up to a time");
   app.add_option("CONTAINER", flags.name, "Name, id or the beginning of an id")->required();
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation, [&] {
+        return Subjects::Of(Subjects::Kind::kContainers, {flags.name});
+      })) {
     return *status;
   }
   const absl::Status shown = ShowLog(installation, flags);

@@ -53,7 +53,8 @@ int Run(const std::vector<std::string>& args, const std::string& verb, bool paus
   app.add_flag("-a,--all", all, pause ? "All that run" : "All that are paused");
   app.add_option("CONTAINER", names, "Name, id or the beginning of an id");
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation,
+                                                     [&] { return ContainersOrAll(names); })) {
     return *status;
   }
   Selection selection;

@@ -333,7 +333,9 @@ int PsCommand(const std::vector<std::string>& args) {
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation, [] {
+        return Subjects::All(Subjects::Kind::kContainers);
+      })) {
     return *status;
   }
   const absl::StatusOr<std::string> listing = Listing(installation, flags);

@@ -27,6 +27,7 @@
 #include "vmm/cli/run_flags.h"
 #include "vmm/container/config.h"
 #include "vmm/container/container_store.h"
+#include "vmm/container/disk.h"
 #include "vmm/container/labels.h"
 #include "vmm/container/names.h"
 #include "vmm/container/outcome.h"
@@ -75,6 +76,9 @@ absl::StatusOr<container::Config> BuildConfig(const RunFlags& flags,
   config.remove = flags.remove;
   config.cpus = flags.cpus;
   config.memory_bytes = flags.memory_bytes;
+  // Where nothing is kept there is nothing to keep it on.
+  const bool keeps = !flags.remove && !flags.read_only;
+  config.storage_bytes = flags.storage_bytes.value_or(keeps ? container::kDefaultStorageBytes : 0);
   HULL_ASSIGN_OR_RETURN(config.labels, container::MergeLabels(image.process.labels, flags.labels));
   config.stop_signal = flags.stop_signal.value_or(SIGTERM);
   if (!flags.stop_signal.has_value() && !image.process.stop_signal.empty()) {
@@ -154,7 +158,8 @@ std::optional<int> Prepare(const std::string& verb, const std::vector<std::strin
   command.insert(command.end(), args.begin(), args.end());
   if (std::optional<int> status =
           RunElsewhere(request->installation, Needs::kKvm, command,
-                       request->flags.interactive && !request->flags.detach)) {
+                       request->flags.interactive && !request->flags.detach,
+                       Subjects::Of(Subjects::Kind::kImages, {request->flags.image}))) {
     return *status;
   }
 
@@ -178,6 +183,15 @@ std::optional<int> Prepare(const std::string& verb, const std::vector<std::strin
   return std::nullopt;
 }
 
+absl::Status MakeLayer(const Installation& installation, const container::ContainerStore& store,
+                       const container::Config& config) {
+  if (config.storage_bytes == 0) return absl::OkStatus();
+  HULL_ASSIGN_OR_RETURN(const container::DiskMaker maker, installation.DiskMaker());
+  return Annotate(container::MakeDisk(maker, container::LayerPath(store.StateDirectory(config.id)),
+                                      config.storage_bytes),
+                  "the container's disk cannot be made");
+}
+
 // Returns its id.
 absl::StatusOr<std::string> CreateContainer(const Request& request) {
   HULL_ASSIGN_OR_RETURN(const container::Config config, BuildConfig(request.flags, *request.image));
@@ -185,7 +199,10 @@ absl::StatusOr<std::string> CreateContainer(const Request& request) {
   HULL_ASSIGN_OR_RETURN(const std::unique_ptr<container::ContainerStore> store,
                         OpenContainers(request.installation));
   HULL_ASSIGN_OR_RETURN(const UniqueFd lock, store->Create(config));
-  absl::Status status = store->WriteState(config, {.status = container::Status::kCreated});
+  absl::Status status = MakeLayer(request.installation, *store, config);
+  if (status.ok()) {
+    status = store->WriteState(config, {.status = container::Status::kCreated});
+  }
   if (status.ok()) status = cidfile.Write(config.id);
   if (!status.ok()) {
     store->Finish(config, /*discard=*/true).IgnoreError();  // the first error is the one to tell
@@ -204,7 +221,8 @@ absl::StatusOr<container::Outcome> RunContainer(const Request& request) {
   HULL_ASSIGN_OR_RETURN(const std::unique_ptr<container::ContainerStore> store,
                         OpenContainers(request.installation));
   HULL_ASSIGN_OR_RETURN(UniqueFd lock, store->Create(config));
-  absl::Status status = cidfile.Write(config.id);
+  absl::Status status = MakeLayer(request.installation, *store, config);
+  if (status.ok()) status = cidfile.Write(config.id);
   StartedMonitor monitor;
   if (status.ok()) {
     absl::StatusOr<StartedMonitor> started = StartMonitor(

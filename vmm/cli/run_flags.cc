@@ -33,6 +33,7 @@ constexpr absl::string_view kPullPolicies[] = {"never", "missing", "always", "ne
 struct RawValues {
   std::string cpus;
   std::string memory;
+  std::string storage_size;
   std::string entrypoint;
   std::string stop_signal;
   std::string stop_timeout;
@@ -52,6 +53,8 @@ void DefineFlags(absl::string_view verb, CLI::App* app, RunFlags* flags, RawValu
   app->add_option("--name", flags->name, "Name of the container (default: its short id)");
   app->add_option("--cpus", raw->cpus, "CPUs, 1 to 32 (default: 1)");
   app->add_option("-m,--memory", raw->memory, "Memory: number and b, k, m or g (default: 128m)");
+  app->add_option("--storage-size", raw->storage_size,
+                  "Disk for its writes (default: 10g; 0 or --rm: none)");
   app->add_option("-e,--env", flags->env, "NAME=VALUE, or NAME to pass this shell's; repeatable")
       ->type_size(1)
       ->expected(1)
@@ -98,6 +101,12 @@ absl::Status CheckValues(const CLI::App& app, const RawValues& raw, uint64_t hos
     absl::StatusOr<uint64_t> memory = container::ParseMemory(raw.memory, host_memory_bytes);
     if (!memory.ok()) return Annotate(memory.status(), "--memory");
     flags->memory_bytes = *memory;
+  }
+  if (app.count("--storage-size") > 0) {
+    const bool none = raw.storage_size == "0";
+    absl::StatusOr<uint64_t> bytes = none ? 0 : container::ParseStorageSize(raw.storage_size);
+    if (!bytes.ok()) return Annotate(bytes.status(), "--storage-size");
+    flags->storage_bytes = *bytes;
   }
   if (app.count("--entrypoint") > 0) flags->entrypoint = raw.entrypoint;
   absl::StatusOr<container::DetachKeys> keys = container::DetachKeys::Parse(raw.detach_keys);

@@ -23,6 +23,9 @@ struct RunFlags {
   std::string name;  // empty: Hull chooses
   uint32_t cpus = container::kDefaultCpus;
   uint64_t memory_bytes = container::kDefaultMemoryBytes;
+  // Size of the disk for what it writes; 0: none, it is kept in memory; absent: as the other flags
+  // have it.
+  std::optional<uint64_t> storage_bytes;
   std::vector<std::string> env;
   std::vector<std::string> env_files;
   std::string working_directory;

@@ -97,6 +97,13 @@ TEST(RunFlagsTest, MistakesAreNamed) {
   EXPECT_THAT(Error({"--stop-timeout", "-1", "busybox"}), HasSubstr("--stop-timeout"));
   EXPECT_THAT(Error({"--log-max-size", "1k", "busybox"}), HasSubstr("--log-max-size"));
   EXPECT_THAT(Error({"--pull", "often", "busybox"}), HasSubstr("--pull"));
+  EXPECT_THAT(Error({"--storage-size", "1m", "busybox"}), HasSubstr("--storage-size"));
+}
+
+TEST(RunFlagsTest, TheDiskForWhatIsWritten) {
+  EXPECT_EQ(Parse({"busybox"})->storage_bytes, std::nullopt);
+  EXPECT_EQ(Parse({"--storage-size", "0", "busybox"})->storage_bytes, 0u);
+  EXPECT_EQ(Parse({"--storage-size=1.5g", "busybox"})->storage_bytes, uint64_t{3} << 29);
 }
 
 TEST(RunFlagsTest, TheFlagsOfALifeInTheBackground) {
@@ -138,6 +145,7 @@ TEST(RunFlagsTest, HelpFitsAScreenAndListsEveryFlag) {
                              "--stop-signal",
                              "--stop-timeout",
                              "--log-max-size",
+                             "--storage-size",
                              "IMAGE [CMD [ARG...]]"}) {
       EXPECT_THAT(help, HasSubstr(name));
     }

@@ -109,8 +109,9 @@ int StartCommand(const std::vector<std::string>& args) {
                  "Keys that leave it running (default: ctrl-p,ctrl-q)");
   app.add_option("CONTAINER", names, "Name, id or the beginning of an id");
   Installation installation;
-  if (const std::optional<int> status =
-          BeginCommand(&app, args, Needs::kKvm, &installation, [&] { return interactive; })) {
+  if (const std::optional<int> status = BeginCommand(
+          &app, args, Needs::kKvm, &installation, [&] { return ContainersOrAll(names); },
+          [&] { return interactive; })) {
     return *status;
   }
   const absl::StatusOr<container::DetachKeys> keys = container::DetachKeys::Parse(detach_keys);
@@ -184,8 +185,10 @@ int AttachCommand(const std::vector<std::string>& args) {
                  "Keys that leave it running (default: ctrl-p,ctrl-q)");
   app.add_option("CONTAINER", name, "Name, id or the beginning of an id")->required();
   Installation installation;
-  if (const std::optional<int> status =
-          BeginCommand(&app, args, Needs::kStore, &installation, [&] { return !no_stdin; })) {
+  if (const std::optional<int> status = BeginCommand(
+          &app, args, Needs::kStore, &installation,
+          [&] { return Subjects::Of(Subjects::Kind::kContainers, {name}); },
+          [&] { return !no_stdin; })) {
     return *status;
   }
   const absl::StatusOr<container::DetachKeys> keys = container::DetachKeys::Parse(detach_keys);
@@ -219,7 +222,9 @@ int RestartCommand(const std::vector<std::string>& args) {
   app.add_option("-t,--time", time, "Seconds until it is killed (default: the container's)");
   app.add_option("CONTAINER", names, "Name, id or the beginning of an id")->required();
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kKvm, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kKvm, &installation, [&] {
+        return Subjects::Of(Subjects::Kind::kContainers, names);
+      })) {
     return *status;
   }
   std::optional<absl::Duration> timeout;

@@ -89,7 +89,10 @@ absl::StatusOr<int> AwaitEnd(ContainerStore* store, Named container) {
 
 absl::Status Kill(ContainerStore* store, const Named& container) {
   absl::StatusOr<MonitorConnection> connection = ConnectTo(store, container);
-  if (IsOver(connection.status())) return absl::OkStatus();
+  // One whose monitor no longer listens still clears up.
+  if (IsOver(connection.status())) {
+    return AwaitDead(store, container.info.config.id, kKillPatience);
+  }
   if (!connection.ok()) return connection.status();
   return EndBy(store, &*connection, container.info.config.id, absl::InfinitePast());
 }
@@ -130,7 +133,10 @@ std::vector<absl::Status> StopContainers(ContainerStore* store,
       continue;
     }
     absl::StatusOr<MonitorConnection> connection = ConnectTo(store, containers[i]);
-    if (IsOver(connection.status())) continue;
+    if (IsOver(connection.status())) {
+      results[i] = AwaitDead(store, info.config.id, kKillPatience);
+      continue;
+    }
     results[i] = connection.status();
     if (!connection.ok()) continue;
     stopping[i].connection.emplace(*std::move(connection));
@@ -162,7 +168,8 @@ int StopCommand(const std::vector<std::string>& args) {
   app.add_flag("-i,--ignore", ignore, "Containers that do not exist are no error");
   app.add_option("CONTAINER", names, "Name, id or the beginning of an id");
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation,
+                                                     [&] { return ContainersOrAll(names); })) {
     return *status;
   }
   std::optional<absl::Duration> timeout;
@@ -198,7 +205,8 @@ int KillCommand(const std::vector<std::string>& args) {
   app.add_flag("-a,--all", all, "All that run");
   app.add_option("CONTAINER", names, "Name, id or the beginning of an id");
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation,
+                                                     [&] { return ContainersOrAll(names); })) {
     return *status;
   }
   const absl::StatusOr<uint32_t> signal = container::ParseSignal(signal_name);
@@ -222,7 +230,9 @@ int WaitCommand(const std::vector<std::string>& args) {
   app.formatter(std::make_shared<UsageFormatter>("wait CONTAINER..."));
   app.add_option("CONTAINER", names, "Name, id or the beginning of an id")->required();
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation, [&] {
+        return Subjects::Of(Subjects::Kind::kContainers, names);
+      })) {
     return *status;
   }
   const absl::StatusOr<std::unique_ptr<ContainerStore>> store = OpenContainers(installation);
@@ -255,7 +265,8 @@ int RmCommand(const std::vector<std::string>& args) {
   app.add_flag("-v,--volumes", volumes, "")->group("");
   app.add_option("CONTAINER", names, "Name, id or the beginning of an id");
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation,
+                                                     [&] { return ContainersOrAll(names); })) {
     return *status;
   }
   Selection selection;
@@ -286,7 +297,9 @@ int RenameCommand(const std::vector<std::string>& args) {
   app.add_option("CONTAINER", name, "Name, id or the beginning of an id")->required();
   app.add_option("NAME", new_name, "The new name")->required();
   Installation installation;
-  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation)) {
+  if (const std::optional<int> status = BeginCommand(&app, args, Needs::kStore, &installation, [&] {
+        return Subjects::Of(Subjects::Kind::kContainers, {name});
+      })) {
     return *status;
   }
   const absl::Status good = container::ValidateName(new_name);

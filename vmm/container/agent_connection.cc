@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "vmm/base/posix_error.h"
 
 namespace hull::container {
 namespace {
@@ -48,8 +49,13 @@ void AgentConnection::Flush() {
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) break;
     if (n < 0) {
-      // Its end is about to be read.
+      const int error = errno;
       waiting_.clear();
+      // If this side could not send (ENOBUFS), the agent would wait for what is lost. Otherwise the
+      // connection's end is about to be read.
+      if (error != EPIPE && error != ECONNRESET) {
+        return handler_->OnAgentError(PosixError(error, "speak to the agent"));
+      }
       break;
     }
     waiting_.erase(0, static_cast<size_t>(n));

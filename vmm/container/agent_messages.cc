@@ -17,6 +17,9 @@ namespace {
 // The root image is the first virtio block device of the machine.
 constexpr char kRootDevice[] = "/dev/vda";
 constexpr char kRootFilesystem[] = "erofs";
+// The writable layer, if it is on a disk, is the second.
+constexpr char kLayerDevice[] = "/dev/vdb";
+constexpr char kLayerFilesystem[] = "ext4";
 constexpr uint32_t kFileMode = 0644;
 
 absl::Status AppendFrame(const agent::HostMessage& message, std::string* frames) {
@@ -46,7 +49,12 @@ void FillContainer(const Config& config, agent::ContainerSpec* container) {
   container->mutable_root()->set_filesystem_type(kRootFilesystem);
   container->mutable_root()->set_read_only(config.read_only);
   // With a read-only root, it is what /run and /tmp are on.
-  container->mutable_root()->mutable_tmpfs();
+  if (config.storage_bytes > 0) {
+    container->mutable_root()->mutable_disk()->set_device(kLayerDevice);
+    container->mutable_root()->mutable_disk()->set_filesystem_type(kLayerFilesystem);
+  } else {
+    container->mutable_root()->mutable_tmpfs();
+  }
   AddFile("/etc/hostname", absl::StrCat(config.hostname, "\n"), container);
   AddFile("/etc/hosts",
           absl::StrCat("127.0.0.1\tlocalhost localhost.localdomain\n"

@@ -82,6 +82,16 @@ TEST(AgentMessagesTest, AReadOnlyRoot) {
   EXPECT_TRUE(root.has_tmpfs());  // for /run and /tmp
 }
 
+TEST(AgentMessagesTest, TheLayerCanBeOnADisk) {
+  Config config = Example();
+  config.storage_bytes = uint64_t{64} << 20;
+  const agent::RootFilesystem root =
+      Decode(*StartContainerFrames(config, kToken))[1].start_container().container().root();
+  EXPECT_FALSE(root.has_tmpfs());
+  EXPECT_EQ(root.disk().device(), "/dev/vdb");
+  EXPECT_EQ(root.disk().filesystem_type(), "ext4");
+}
+
 TEST(AgentMessagesTest, WhatIsTooLargeForAFrameIsRefused) {
   Config config = Example();
   config.process.args.push_back(std::string(agent::kMaxHostMessageBytes, 'x'));

@@ -41,9 +41,7 @@ void AttachSocket::SendMessage(absl::string_view message) {
         send(socket_.get(), message.data(), message.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     // A message is sent whole or not at all.
     if (n >= 0) return;
-    // Any other error is the peer's end, which the loop is about to report, after what the peer
-    // has sent before it.
-    if (errno != EAGAIN && errno != EINTR) return;
+    if (errno != EAGAIN && errno != EINTR) return EndConnection(errno);
   }
   waiting_.emplace_back(message);
   waiting_bytes_ += message.size();
@@ -85,6 +83,7 @@ void AttachSocket::Flush() {
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) return;
     if (n < 0) {
+      EndConnection(errno);
       waiting_.clear();
       waiting_bytes_ = 0;
       break;
@@ -94,6 +93,13 @@ void AttachSocket::Flush() {
   }
   UpdateEvents();
   handler_->OnSendable();
+}
+
+// The peer's end is about to be reported by the loop, after what the peer has sent before it. If
+// this side could not send (ENOBUFS: the kernel had no memory), the peer would wait for a message
+// that is lost: the connection ends for both.
+void AttachSocket::EndConnection(int error) {
+  if (error != EPIPE && error != ECONNRESET) shutdown(socket_.get(), SHUT_RDWR);
 }
 
 void AttachSocket::UpdateEvents() {

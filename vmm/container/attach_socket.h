@@ -59,6 +59,7 @@ class AttachSocket {
   void OnEvents(uint32_t events);
   void Receive();
   void Flush();
+  void EndConnection(int error);
   void UpdateEvents();
   void Close(const absl::Status& status);
 

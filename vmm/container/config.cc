@@ -159,6 +159,7 @@ class ObjectReader {
       out->push_back(std::move(text));
     }
   }
+  bool Has(const char* key) const { return status_.ok() && object_.contains(key); }
   json TakeObject(const char* key) {
     json value = TakeValue(key);
     if (status_.ok() && !value.is_object()) status_ = Wrong(key, "is not an object");
@@ -256,10 +257,17 @@ std::string SerializeConfig(const Config& config) {
   object.Add("remove", config.remove);
   object.Add("cpus", config.cpus);
   object.Add("memory_bytes", config.memory_bytes);
+  object.Add("storage_bytes", config.storage_bytes);
   object.Add("labels", config.labels);
   object.Add("stop_signal", config.stop_signal);
   object.Add("stop_timeout_seconds", config.stop_timeout_seconds);
   object.Add("log_max_bytes", config.log_max_bytes);
+  // Not there for other containers, so that a Hull which does not know it reads those.
+  if (config.pc.has_value()) {
+    ObjectWriter pc;
+    pc.Add("boot", config.pc->boot);
+    object.AddObject("pc", std::move(pc));
+  }
   return std::move(object).Finish();
 }
 
@@ -281,11 +289,19 @@ absl::StatusOr<Config> ParseConfig(absl::string_view text) {
   object.Take("remove", &config.remove);
   object.Take("cpus", &config.cpus);
   object.Take("memory_bytes", &config.memory_bytes);
+  object.Take("storage_bytes", &config.storage_bytes);
   object.Take("labels", &config.labels);
   object.Take("stop_signal", &config.stop_signal);
   object.Take("stop_timeout_seconds", &config.stop_timeout_seconds);
   object.Take("log_max_bytes", &config.log_max_bytes);
+  std::optional<json> pc_object;
+  if (object.Has("pc")) pc_object = object.TakeObject("pc");
   HULL_RETURN_IF_ERROR(object.Finish());
+  if (pc_object.has_value()) {
+    ObjectReader pc(*std::move(pc_object));
+    pc.Take("boot", &config.pc.emplace().boot);
+    HULL_RETURN_IF_ERROR(pc.Finish());
+  }
 
   ObjectReader process(std::move(process_object));
   process.Take("args", &config.process.args);

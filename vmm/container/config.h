@@ -16,7 +16,7 @@
 namespace hull::container {
 
 // Raised when an older Hull would misunderstand the files.
-inline constexpr uint64_t kConfigVersion = 2;
+inline constexpr uint64_t kConfigVersion = 3;
 inline constexpr uint64_t kStateVersion = 2;
 
 // The longest config.json or state.json that is read or written. What the agent takes for one
@@ -46,6 +46,13 @@ struct Process {
   friend bool operator==(const Process&, const Process&) = default;
 };
 
+// What only a container that is a pc machine (vmm/machine/PC.md) has.
+struct PcMachine {
+  std::string boot = {};  // "floppy", "disk" or "cdrom"
+
+  friend bool operator==(const PcMachine&, const PcMachine&) = default;
+};
+
 struct Config {
   std::string id = {};    // satisfies IsId()
   std::string name = {};  // satisfies ValidateName()
@@ -53,7 +60,7 @@ struct Config {
 
   std::string image = {};         // as the store names it
   std::string image_digest = {};  // sha256:...
-  std::string root_image = {};    // path of the EROFS file
+  std::string root_image = {};    // path of the EROFS file, or of the pc machine's disk
 
   Process process;
   std::string hostname = {};
@@ -63,10 +70,15 @@ struct Config {
 
   uint32_t cpus = 0;
   uint64_t memory_bytes = 0;
+  // Size of the disk that takes what the container writes to its root (storage.h); 0: that is kept
+  // in the guest's memory, and is gone when it ends.
+  uint64_t storage_bytes = 0;
 
   std::vector<std::string> labels = {};  // KEY=VALUE, sorted, each key once
   uint32_t stop_signal = 15;             // what `hull stop` sends first
   uint32_t stop_timeout_seconds = 10;    // and how long it waits before it kills
+  // Nothing: a micro machine.
+  std::optional<PcMachine> pc = {};
   // What the process prints is kept in the container's directory (log_format.h), in files of at
   // most so many bytes; 0: not at all.
   uint64_t log_max_bytes = 0;

@@ -30,6 +30,7 @@ Config Example() {
   config.remove = true;
   config.cpus = 2;
   config.memory_bytes = uint64_t{1} << 40;
+  config.storage_bytes = uint64_t{10} << 30;
   return config;
 }
 
@@ -55,7 +56,8 @@ TEST(ConfigTest, IsPlainJson) {
 TEST(ConfigTest, RefusesWhatItDoesNotKnow) {
   const std::string good = SerializeConfig(Example());
   EXPECT_TRUE(absl::IsFailedPrecondition(
-      ParseConfig(Replace(good, "\"version\":2", "\"version\":1")).status()));
+      ParseConfig(Replace(good, "\"version\":" + std::to_string(kConfigVersion), "\"version\":1"))
+          .status()));
   const struct {
     const char* from;
     const char* to;

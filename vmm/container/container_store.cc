@@ -18,6 +18,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "vmm/base/file_io.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
@@ -28,6 +30,10 @@ namespace {
 
 constexpr mode_t kDirectoryMode = 0700;
 constexpr mode_t kFileMode = 0600;
+// How long a monitor that has ended its container may take for its last files, and how often
+// somebody who wants the container looks.
+constexpr absl::Duration kFinishPatience = absl::Seconds(30);
+constexpr absl::Duration kFinishPause = absl::Milliseconds(1);
 
 // Written into containers.lock, on a file system that does not outlive a boot, once everything that
 // was alive before that boot has been collected.
@@ -163,13 +169,21 @@ class DirectoryStore : public ContainerStore {
   }
 
   absl::StatusOr<UniqueFd> Acquire(absl::string_view id) override {
-    // As in Create(): no collector looks at a run directory that is being made.
-    HULL_RETURN_IF_ERROR(Flock(global_, LOCK_SH, GlobalLockPath()));
-    absl::StatusOr<UniqueFd> lock = AcquireLocked(id);
-    flock(global_.get(), LOCK_UN);
-    if (!absl::IsAlreadyExists(lock.status())) return lock;
-    return absl::FailedPreconditionError(
-        absl::StrCat("container ", ShortId(id), " is running, or another command works on it"));
+    const absl::Time end = absl::Now() + kFinishPatience;
+    while (true) {
+      // As in Create(): no collector looks at a run directory that is being made.
+      HULL_RETURN_IF_ERROR(Flock(global_, LOCK_SH, GlobalLockPath()));
+      absl::StatusOr<UniqueFd> lock = AcquireLocked(id);
+      flock(global_.get(), LOCK_UN);
+      if (!absl::IsAlreadyExists(lock.status())) return lock;
+      // Without a lock the directory is on its way out, or was left behind.
+      if (IsAlive(std::string(ShortId(id))) || absl::Now() > end) {
+        return absl::FailedPreconditionError(
+            absl::StrCat("container ", ShortId(id), " is running, or another command works on it"));
+      }
+      absl::SleepFor(kFinishPause);
+      HULL_RETURN_IF_ERROR(CollectDead());
+    }
   }
 
   absl::StatusOr<ContainerInfo> Look(absl::string_view id) override {

@@ -344,7 +344,8 @@ TEST_F(ContainerStoreTest, TheContainersOfANewerHullAreLeftAlone) {
   ASSERT_TRUE(store_->Create(config).ok());
   const std::string path = ContainerPath(config) + "/config.json";
   std::string text = *ReadFile(path, kMaxConfigBytes);
-  text.replace(text.find("\"version\":2"), 11, "\"version\":9");
+  const std::string version = "\"version\":" + std::to_string(kConfigVersion);
+  text.replace(text.find(version), version.size(), "\"version\":9");
   ASSERT_TRUE(WriteFileAtomically(path, text, 0600).ok());
   EXPECT_TRUE(store_->CollectDead().ok());
   EXPECT_EQ(*ReadFile(path, kMaxConfigBytes), text);

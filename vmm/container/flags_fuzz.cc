@@ -15,6 +15,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   constexpr uint64_t kHost = uint64_t{1} << 40;
   const auto bytes = ParseMemory(text, kHost);
   if (bytes.ok() && (*bytes < kMinMemoryBytes || *bytes > kHost || *bytes % 4096 != 0)) abort();
+  const auto storage = ParseStorageSize(text);
+  if (storage.ok() && (*storage < kMinStorageBytes || *storage > kMaxStorageBytes ||
+                       *storage % (uint64_t{1} << 20) != 0)) {
+    abort();
+  }
   const auto cpus = ParseCpus(text);
   if (cpus.ok() && (*cpus < kMinCpus || *cpus > kMaxCpus)) abort();
   const auto signal = ParseSignal(text);

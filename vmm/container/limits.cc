@@ -17,6 +17,7 @@ namespace {
 
 constexpr uint64_t kLargestSize = (uint64_t{1} << 63) - 1;
 constexpr uint64_t kPageBytes = 4096;
+constexpr uint64_t kMebibyte = uint64_t{1} << 20;
 
 // What a person typed, fit to be shown in a message: escaped, and cut where it is absurdly long.
 std::string Shown(absl::string_view text) {
@@ -100,6 +101,19 @@ absl::StatusOr<uint64_t> ParseMemory(absl::string_view text, uint64_t host_bytes
         Shown(text), " is more memory than this host has (", Mebibytes(host_bytes), ")"));
   }
   return bytes / kPageBytes * kPageBytes;
+}
+
+absl::StatusOr<uint64_t> ParseStorageSize(absl::string_view text) {
+  HULL_ASSIGN_OR_RETURN(const uint64_t bytes, ParseSize(text));
+  if (bytes < kMinStorageBytes) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        Shown(text), " is too small for a disk: give it at least ", Mebibytes(kMinStorageBytes)));
+  }
+  if (bytes > kMaxStorageBytes) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        Shown(text), " is too large for a disk: it has at most ", kMaxStorageBytes >> 40, "t"));
+  }
+  return bytes / kMebibyte * kMebibyte;
 }
 
 absl::StatusOr<uint32_t> ParseCpus(absl::string_view text) {

@@ -17,6 +17,11 @@ inline constexpr uint64_t kMinMemoryBytes = uint64_t{24} << 20;
 // else.
 inline constexpr uint64_t kDefaultMemoryBytes = uint64_t{128} << 20;
 
+// Of the disk that takes a container's writes: thin, so that the size costs nothing by itself.
+inline constexpr uint64_t kDefaultStorageBytes = uint64_t{10} << 30;
+inline constexpr uint64_t kMinStorageBytes = uint64_t{64} << 20;
+inline constexpr uint64_t kMaxStorageBytes = uint64_t{4} << 40;
+
 inline constexpr uint32_t kMinCpus = 1;
 inline constexpr uint32_t kMaxCpus = 32;
 inline constexpr uint32_t kDefaultCpus = 1;
@@ -29,6 +34,10 @@ absl::StatusOr<uint64_t> ParseSize(absl::string_view text);
 // The value of --memory in bytes, a whole number of 4 KiB pages (rounded down): at least
 // kMinMemoryBytes, at most `host_bytes`, the memory this host has. kInvalidArgument says which.
 absl::StatusOr<uint64_t> ParseMemory(absl::string_view text, uint64_t host_bytes);
+
+// The size of a disk in bytes, a whole number of MiB (rounded down): kMinStorageBytes to
+// kMaxStorageBytes. kInvalidArgument says which.
+absl::StatusOr<uint64_t> ParseStorageSize(absl::string_view text);
 
 // The value of --cpus: a whole number, kMinCpus to kMaxCpus.
 absl::StatusOr<uint32_t> ParseCpus(absl::string_view text);

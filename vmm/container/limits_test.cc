@@ -72,6 +72,18 @@ TEST(ParseSizeTest, MessagesDoNotPassControlBytesOn) {
   EXPECT_LT(ParseSize(std::string(100000, 'x')).status().message().size(), 300u);
 }
 
+TEST(ParseStorageSizeTest, HoldsTheBoundsAndWholeMebibytes) {
+  EXPECT_EQ(*ParseStorageSize("64m"), kMinStorageBytes);
+  EXPECT_EQ(*ParseStorageSize("4t"), kMaxStorageBytes);
+  EXPECT_EQ(*ParseStorageSize("104857601"), 100 * kMebi);
+  EXPECT_THAT(std::string(ParseStorageSize("63m").status().message()),
+              testing::HasSubstr("at least 64m"));
+  EXPECT_THAT(std::string(ParseStorageSize("4.1t").status().message()),
+              testing::HasSubstr("at most 4t"));
+  EXPECT_FALSE(ParseStorageSize("").ok());
+  EXPECT_FALSE(ParseStorageSize("-1").ok());
+}
+
 TEST(ParseMemoryTest, HoldsTheBoundsAndWholePages) {
   EXPECT_EQ(*ParseMemory("24m", kHost), 24 * kMebi);
   EXPECT_EQ(*ParseMemory("8g", kHost), kHost);

@@ -18,11 +18,16 @@ absl::StatusOr<std::string> BuildMachineSpec(const Config& config,
     // Somebody who asks for the console wants to see the boot, not only what went wrong.
     spec.cmdline = "loglevel=7";
   }
-  // The agent finds the root image on /dev/vda, the first block device.
+  // The agent finds the root image on /dev/vda, the first block device, the layer on the second.
   machine::BlockSpec& root = spec.block.emplace_back();
   root.id = "root";
   root.file.source = descriptors.root;
   root.read_only = true;
+  if (descriptors.layer >= 0) {
+    machine::BlockSpec& layer = spec.block.emplace_back();
+    layer.id = "layer";
+    layer.file.source = descriptors.layer;
+  }
   // Guest CIDs are the VMM's own, not shared on the host, so every machine can have the same.
   machine::VsockSpec& sockets = spec.vsock.emplace();
   sockets.guest_cid = machine::kMinGuestCid;

@@ -18,6 +18,7 @@ struct MachineDescriptors {
   int connector = -1;  // where connections for the guest come from (vmm/sandbox/broker.h)
   int pause = -1;      // where the machine is paused (vmm/machine/pause_protocol.h)
   int console = -1;
+  int layer = -1;  // the disk that takes the container's writes
 };
 
 // The machine spec (vmm/machine) as JSON.

@@ -37,6 +37,23 @@ TEST(MachineBuilderTest, TheMachineIsWhatTheContainerAsksFor) {
   EXPECT_EQ(spec->cmdline, "");
 }
 
+TEST(MachineBuilderTest, TheLayerIsTheSecondDisk) {
+  const absl::StatusOr<std::string> text = BuildMachineSpec(Example(), {.kernel = 3,
+                                                                        .initramfs = 4,
+                                                                        .root = 5,
+                                                                        .connector = 6,
+                                                                        .pause = -1,
+                                                                        .console = -1,
+                                                                        .layer = 9});
+  ASSERT_TRUE(text.ok()) << text.status();
+  const absl::StatusOr<machine::MachineSpec> spec = machine::ParseSpec(*text);
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  ASSERT_EQ(spec->block.size(), 2u);
+  EXPECT_EQ(spec->block[1].id, "layer");
+  EXPECT_EQ(spec->block[1].file.source, (std::variant<std::string, int>(9)));
+  EXPECT_FALSE(spec->block[1].read_only);
+}
+
 TEST(MachineBuilderTest, AConsoleShowsTheWholeBoot) {
   const absl::StatusOr<std::string> text = BuildMachineSpec(
       Example(),

@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
@@ -28,6 +29,7 @@
 #include "vmm/container/attach_protocol.h"
 #include "vmm/container/attached_clients.h"
 #include "vmm/container/config.h"
+#include "vmm/container/disk.h"
 #include "vmm/container/exec_sessions.h"
 #include "vmm/container/guest_listener.h"
 #include "vmm/container/log_format.h"
@@ -48,6 +50,8 @@ int64_t NowUnixNs() {
 
 int64_t NowUnixMs() { return NowUnixNs() / 1'000'000; }
 
+// In what a VMM writes to its standard error when the host has no room for a disk's data.
+constexpr absl::string_view kDiskFull = "No space left on device";
 // How long an ended container's clients that read nothing are waited for.
 constexpr absl::Duration kFarewell = absl::Seconds(2);
 // Until a connection that could not be accepted is tried again.
@@ -325,16 +329,18 @@ class Monitor : public AttachedClients::Handler,
     HULL_ASSIGN_OR_RETURN(const std::string start, StartContainerFrames(config_, stream_token_));
     agent_.Send(start);
     HULL_ASSIGN_OR_RETURN(const UniqueFd connector, listener_.Start());
-    HULL_RETURN_IF_ERROR(
-        vmm_.Start(config_, {.files = options_.files,
-                             .users = options_.users,
-                             .users_lock = absl::StrCat(options_.paths.run, "/users.lock"),
-                             .run_directory = store_->RunDirectory(config_.id),
-                             .is_alive =
-                                 [this](absl::string_view id) {
-                                   return access(store_->RunDirectory(id).c_str(), F_OK) == 0;
-                                 },
-                             .connector = connector.get()}));
+    HULL_RETURN_IF_ERROR(vmm_.Start(
+        config_,
+        {.files = options_.files,
+         .users = options_.users,
+         .users_lock = absl::StrCat(options_.paths.run, "/users.lock"),
+         .run_directory = store_->RunDirectory(config_.id),
+         .is_alive =
+             [this](absl::string_view id) {
+               return access(store_->RunDirectory(id).c_str(), F_OK) == 0;
+             },
+         .connector = connector.get(),
+         .layer = config_.storage_bytes > 0 ? LayerPath(store_->StateDirectory(config_.id)) : ""}));
     HULL_RETURN_IF_ERROR(options_.confine(
         {.own = {store_->RunDirectory(config_.id), store_->StateDirectory(config_.id)},
          .parents = {options_.paths.run, absl::StrCat(options_.paths.root, "/containers"),
@@ -547,10 +553,11 @@ class Monitor : public AttachedClients::Handler,
     if (shutdown_ordered_ || vmm_.ended() || vmm_.killed()) return;
     shutdown_ordered_ = true;
     ClearDeadline();
-    deadline_ = loop_->AddTimer(deadlines_.shutdown, [this] {
-      deadline_.reset();
-      KillMachine();
-    });
+    deadline_ =
+        loop_->AddTimer(config_.storage_bytes > 0 ? deadlines_.flush : deadlines_.shutdown, [this] {
+          deadline_.reset();
+          KillMachine();
+        });
     agent_.Send(ShutdownFrame());
   }
 
@@ -580,6 +587,12 @@ class Monitor : public AttachedClients::Handler,
     const int status = vmm_.wait_status();
     const bool clean = vmm_.ended() && WIFEXITED(status) && WEXITSTATUS(status) == 0;
     if (!outcome_.has_value()) return MachineFailure(config_.name, status, vmm_.last_words());
+    if (clean && absl::StrContains(vmm_.last_words(), kDiskFull)) {
+      clients_.SendToAll(
+          {.type = AttachType::kNotice,
+           .data = absl::StrCat("container ", config_.name, " got errors from its disk, as the ",
+                                "host's file system is full: some of what it wrote is lost")});
+    }
     if (outcome_->error.empty() && vmm_.pid() > 0 && !clean && !vmm_.killed()) {
       // The process's own end was known before; the machine's is another matter.
       clients_.SendToAll({.type = AttachType::kNotice,
@@ -672,7 +685,8 @@ MonitorDeadlines MonitorDeadlines::Default() {
   return {.boot = absl::Seconds(30) * slow,
           .start = absl::Seconds(30) * slow,
           .drain = absl::Seconds(10) * slow,
-          .shutdown = absl::Seconds(10) * slow};
+          .shutdown = absl::Seconds(10) * slow,
+          .flush = absl::Minutes(5) * slow};
 }
 
 absl::Status RunMonitor(MonitorOptions options, const MonitorDeadlines& deadlines) {

@@ -53,6 +53,9 @@ struct MonitorDeadlines {
   absl::Duration start;     // from there to the process's start or its failure
   absl::Duration drain;     // from the process's end to that of its output, while the client reads
   absl::Duration shutdown;  // from the order to the VMM's end
+  // The same of a container with disks, which the guest writes its memory to before it ends: the
+  // host's may be slow.
+  absl::Duration flush = absl::Minutes(5);
 
   // Longer where the processor itself is emulated.
   static MonitorDeadlines Default();

@@ -124,7 +124,9 @@ void ProcessStreams::PumpStdin() {
     const ssize_t n = send(out_.socket.get(), stdin_.data(), stdin_.size(), MSG_NOSIGNAL);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) break;
-    // An error: the process has closed its input, and the rest is for nobody.
+    // An error: the process has closed its input, and the rest is for nobody. Or it is this side
+    // that could not send (ENOBUFS): input with a hole in it must not look whole.
+    if (n < 0 && errno != EPIPE && errno != ECONNRESET) shutdown(out_.socket.get(), SHUT_RDWR);
     TakeStdin(n < 0 ? stdin_.size() : static_cast<size_t>(n));
   }
   if (stdin_.empty() && stdin_ended_ && !stdin_shut_) {

@@ -15,10 +15,12 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "vmm/base/file_io.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
 #include "vmm/container/attach_protocol.h"
+#include "vmm/container/disk.h"
 #include "vmm/container/machine_builder.h"
 #include "vmm/container/spawn.h"
 #include "vmm/machine/pause_protocol.h"
@@ -29,6 +31,8 @@ namespace {
 
 // What is kept of the VMM's standard error.
 constexpr size_t kMaxLastWords = 4096;
+// How long a machine may still have its disks whose monitor was killed.
+constexpr absl::Duration kDyingMachine = absl::Seconds(10);
 
 struct Pipe {
   UniqueFd read;   // non-blocking
@@ -106,6 +110,12 @@ absl::Status VmmProcess::Start(const Config& config, const VmmOptions& options) 
     console_ = std::move(console.read);
     descriptors.console = static_cast<int>(spawn.fds.size());
     spawn.fds.push_back(console.write.get());
+  }
+  UniqueFd layer;
+  if (!options.layer.empty()) {
+    HULL_ASSIGN_OR_RETURN(layer, OpenDisk(options.layer, DiskAccess::kReadWrite, kDyingMachine));
+    descriptors.layer = static_cast<int>(spawn.fds.size());
+    spawn.fds.push_back(layer.get());
   }
   HULL_ASSIGN_OR_RETURN(const std::string spec, BuildMachineSpec(config, descriptors));
   HULL_ASSIGN_OR_RETURN(const UniqueFd spec_file,

@@ -39,6 +39,7 @@ struct VmmOptions {
   // Whether a container of this id is alive: what is left of others is cleared away.
   std::function<bool(absl::string_view id)> is_alive;
   int connector = -1;  // where connections for the guest come from (vmm/sandbox/broker.h)
+  std::string layer;   // path of the disk that takes the container's writes; empty: none
 };
 
 // Belongs to the loop's thread, as its handler does.

@@ -50,7 +50,7 @@ std::string Absolute(const std::string& path) {
 absl::StatusOr<Decision> Decide() {
   const std::string choice = EnvironmentOr("HULL_EMULATED_HOST", "auto");
   if (choice == "never") return Decision{};
-  if (choice == "always") return Decision{Place::kEmulatedHost, "HULL_EMULATED_HOST=always"};
+  if (choice == "always") return Decision{Place::kEmulatedHost, "HULL_EMULATED_HOST=always", true};
   if (choice != "auto") {
     return absl::InvalidArgumentError(
         absl::StrCat("HULL_EMULATED_HOST is \"", choice, "\"; it can be auto, never or always"));

@@ -58,6 +58,8 @@ struct Decision {
   Place place = Place::kHere;
   // Why, for the one line that the user sees; empty for kHere.
   const char* reason = "";
+  // By $HULL_EMULATED_HOST=always, and not for what this machine lacks.
+  bool asked_for = false;
 };
 
 // Decides by CPUID and one open of /dev/kvm; $HULL_EMULATED_HOST = auto (default), never or always

@@ -54,18 +54,33 @@ absl::Status OpenConsole(const ConsoleSpec& spec, HostFiles& files) {
   return absl::OkStatus();
 }
 
+// Non-blocking for the sake of what is no disk: opening a FIFO would wait for its other end.
+constexpr int kMediumFlags = O_NONBLOCK | O_NOCTTY;
+
+template <typename Drive>
+absl::Status OpenDrives(const std::vector<Drive>& drives, const char* name,
+                        std::vector<UniqueFd>& files) {
+  for (size_t i = 0; i < drives.size(); ++i) {
+    absl::StatusOr<UniqueFd> file =
+        OpenFileRef(drives[i].file, kMediumFlags | (drives[i].read_only ? O_RDONLY : O_RDWR));
+    if (!file.ok()) return Annotate(file.status(), absl::StrCat(name, "[", i, "]"));
+    files.push_back(*std::move(file));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status OpenPc(const PcSpec& spec, HostFiles& files) {
   if (spec.video_firmware.has_value()) {
     absl::StatusOr<UniqueFd> firmware = OpenFileRef(*spec.video_firmware, O_RDONLY);
     if (!firmware.ok()) return Annotate(firmware.status(), "video_firmware");
     files.video_firmware = *std::move(firmware);
   }
-  for (size_t i = 0; i < spec.diskettes.size(); ++i) {
-    const DisketteSpec& diskette = spec.diskettes[i];
-    const int flags = (diskette.read_only ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_NOCTTY;
-    absl::StatusOr<UniqueFd> file = OpenFileRef(diskette.file, flags);
-    if (!file.ok()) return Annotate(file.status(), absl::StrCat("diskettes[", i, "]"));
-    files.diskettes.push_back(*std::move(file));
+  HULL_RETURN_IF_ERROR(OpenDrives(spec.diskettes, "diskettes", files.diskettes));
+  HULL_RETURN_IF_ERROR(OpenDrives(spec.disks, "disks", files.pc_disks));
+  if (spec.cdrom.has_value()) {
+    absl::StatusOr<UniqueFd> file = OpenFileRef(*spec.cdrom, kMediumFlags | O_RDONLY);
+    if (!file.ok()) return Annotate(file.status(), "cdrom");
+    files.cdrom = *std::move(file);
   }
   if (spec.control.has_value()) {
     absl::StatusOr<UniqueFd> control = OpenFileRef(FileRef{*spec.control}, 0);
@@ -84,9 +99,8 @@ absl::StatusOr<HostFiles> HostFiles::Open(const MachineSpec& spec, UniqueFd kvm_
   HostFiles files = {.kvm = *std::move(kvm)};
   if (spec.console.has_value()) HULL_RETURN_IF_ERROR(OpenConsole(*spec.console, files));
   for (const BlockSpec& disk : spec.block) {
-    // Non-blocking for the sake of what is no disk: opening a FIFO would wait for its other end.
-    const int flags = (disk.read_only ? O_RDONLY : O_RDWR) | O_NONBLOCK | O_NOCTTY;
-    absl::StatusOr<UniqueFd> file = OpenFileRef(disk.file, flags);
+    absl::StatusOr<UniqueFd> file =
+        OpenFileRef(disk.file, kMediumFlags | (disk.read_only ? O_RDONLY : O_RDWR));
     if (!file.ok()) return Annotate(file.status(), absl::StrCat("disk \"", disk.id, "\""));
     files.disks.push_back(*std::move(file));
   }
@@ -127,10 +141,11 @@ std::vector<int> HostFiles::Descriptors() const {
   };
   for (const UniqueFd* fd :
        {&kernel, &initramfs, &firmware, &console_output, &console_input, &vsock_listener,
-        &vsock_connector, &pause, &video_firmware, &control}) {
+        &vsock_connector, &pause, &video_firmware, &cdrom, &control}) {
     add(*fd);
   }
   for (const UniqueFd& diskette : diskettes) add(diskette);
+  for (const UniqueFd& disk : pc_disks) add(disk);
   for (const UniqueFd& disk : disks) add(disk);
   return descriptors;
 }
@@ -152,6 +167,9 @@ absl::StatusOr<uint64_t> HostFiles::LargestFile(const MachineSpec& spec) const {
   }
   for (size_t i = 0; i < diskettes.size(); ++i) {
     if (!spec.pc->diskettes[i].read_only) HULL_RETURN_IF_ERROR(look(diskettes[i].get(), 0));
+  }
+  for (size_t i = 0; i < pc_disks.size(); ++i) {
+    if (!spec.pc->disks[i].read_only) HULL_RETURN_IF_ERROR(look(pc_disks[i].get(), 0));
   }
   if (console_output.valid()) {
     struct stat info;

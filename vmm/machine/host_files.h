@@ -31,6 +31,8 @@ struct HostFiles {
   // Of a pc machine.
   UniqueFd video_firmware = {};
   std::vector<UniqueFd> diskettes = {};
+  std::vector<UniqueFd> pc_disks = {};
+  UniqueFd cdrom = {};
   UniqueFd control = {};
 
   // Opens what the specification names, and takes over the descriptors in it, but for the listener

@@ -43,19 +43,22 @@ constexpr uint8_t kCmosEquipment = 0x14;
 constexpr uint8_t kCmosBaseMemory = 0x15;      // KiB below 640 KiB, 16 bits.
 constexpr uint8_t kCmosExtendedMemory = 0x17;  // KiB above 1 MiB, 16 bits, and again:
 constexpr uint8_t kCmosExtendedMemory2 = 0x30;
-constexpr uint8_t kCmosHighMemory = 0x34;   // 64 KiB units above 16 MiB, 16 bits.
-constexpr uint8_t kCmosBootDevices = 0x3d;  // Four bits each, the first one lowest.
-constexpr uint8_t kBootDisketteThenDisk = 0x21;
+constexpr uint8_t kCmosHighMemory = 0x34;       // 64 KiB units above 16 MiB, 16 bits.
+constexpr uint8_t kCmosBootDevices = 0x3d;      // Four bits each, the first one lowest.
+constexpr uint8_t kCmosThirdBootDevice = 0x38;  // In the high four bits.
+constexpr uint8_t kCmosDiskTranslation = 0x39;  // Two bits a disk.
+constexpr uint8_t kTranslateByLba = 1;
 constexpr uint8_t kEquipmentCoprocessor = 1 << 1;
 constexpr uint8_t kEquipmentMouse = 1 << 2;
 
 constexpr uint64_t kKiB = 1024;
 constexpr uint64_t kMiB = 1024 * kKiB;
 
-// A diskette in a file.
-class DisketteFile : public floppy::Backend {
+// A diskette, a disk or a disc in a file.
+template <typename Backend>
+class MediumFile : public Backend {
  public:
-  explicit DisketteFile(std::unique_ptr<block::FileBackend> file) : file_(std::move(file)) {}
+  explicit MediumFile(std::unique_ptr<block::FileBackend> file) : file_(std::move(file)) {}
   uint64_t size() const override { return file_->size(); }
   bool read_only() const override { return file_->read_only(); }
   absl::Status Read(uint64_t offset, std::span<uint8_t> to) override {
@@ -68,9 +71,43 @@ class DisketteFile : public floppy::Backend {
     return file_->Write(offset, std::span(&slice, 1));
   }
 
+ protected:
+  block::FileBackend& file() { return *file_; }
+
  private:
   const std::unique_ptr<block::FileBackend> file_;
 };
+
+using DisketteFile = MediumFile<floppy::Backend>;
+
+class DiskFile : public MediumFile<ata::Backend> {
+ public:
+  using MediumFile::MediumFile;
+  absl::Status Flush() override { return file().Flush(); }
+};
+
+absl::StatusOr<ata::Unit> OpenUnit(UniqueFd fd, const FileRef& name, bool read_only, bool cdrom,
+                                   std::string serial) {
+  HULL_ASSIGN_OR_RETURN(
+      std::unique_ptr<block::FileBackend> file,
+      block::FileBackend::Create(std::move(fd), Describe(name), {.read_only = read_only}));
+  return ata::Unit{.backend = std::make_unique<DiskFile>(std::move(file)),
+                   .cdrom = cdrom,
+                   .serial = std::move(serial)};
+}
+
+// Where `device` comes in the order of the CMOS memory's boot devices.
+uint8_t CmosBootDevice(BootDevice device) {
+  switch (device) {
+    case BootDevice::kDiskette:
+      return 1;
+    case BootDevice::kDisk:
+      return 2;
+    case BootDevice::kCdrom:
+      return 3;
+  }
+  return 0;
+}
 
 // An interrupt line that sees to it that the guest is given its interrupt.
 //
@@ -121,6 +158,24 @@ class UrgentLine : public Interrupt, public std::enable_shared_from_this<UrgentL
   int left_ = 0;
 };
 
+// A channel of ATA drives at its ports.
+absl::StatusOr<std::shared_ptr<ata::Device>> AddChannel(const PcDevices::Parts& parts,
+                                                        ata::Device::Units units,
+                                                        const ata::ChannelPorts& ports,
+                                                        uint32_t pin) {
+  HULL_ASSIGN_OR_RETURN(std::shared_ptr<Interrupt> line, parts.vm.CreateIrqLine(pin));
+  HULL_ASSIGN_OR_RETURN(
+      std::shared_ptr<ata::Device> device,
+      ata::Device::Create(std::move(units), std::move(line), [start = parts.thread_start] {
+        start(sandbox::ThreadKind::kBlockWorker);
+      }));
+  HULL_RETURN_IF_ERROR(parts.ports.Insert(ports.command, ata::kCommandPortCount,
+                                          std::make_shared<ata::CommandPorts>(device)));
+  HULL_RETURN_IF_ERROR(
+      parts.ports.Insert(ports.control, 1, std::make_shared<ata::ControlPort>(device)));
+  return device;
+}
+
 absl::StatusOr<std::vector<uint8_t>> ReadVideoFirmware(const UniqueFd& file) {
   struct stat info;
   if (fstat(file.get(), &info) != 0) return PosixError("fstat");
@@ -153,6 +208,8 @@ absl::StatusOr<std::unique_ptr<PcDevices>> PcDevices::Create(const MachineSpec& 
   HULL_RETURN_IF_ERROR(devices->AddKeyboard(parts));
   HULL_RETURN_IF_ERROR(devices->AddScreen(parts));
   HULL_RETURN_IF_ERROR(devices->AddDiskettes(*spec.pc, files, parts));
+  HULL_RETURN_IF_ERROR(devices->AddDisks(*spec.pc, files, parts));
+  HULL_RETURN_IF_ERROR(devices->AddCdrom(*spec.pc, files, parts));
   HULL_RETURN_IF_ERROR(devices->AddClock(spec, parts));
   if (files.control.valid()) {
     HULL_ASSIGN_OR_RETURN(devices->control_, Control::Create(parts.loop, std::move(files.control),
@@ -201,7 +258,20 @@ absl::Status PcDevices::AddClock(const MachineSpec& spec, const Parts& parts) {
   }
   clock.Preset(kCmosDisketteTypes, types);
   clock.Preset(kCmosEquipment, equipment);
-  clock.Preset(kCmosBootDevices, kBootDisketteThenDisk);
+  std::vector<BootDevice> boot = spec.pc->boot;
+  if (boot.empty()) boot = {BootDevice::kDiskette, BootDevice::kDisk, BootDevice::kCdrom};
+  uint32_t order = 0;
+  for (size_t i = 0; i < boot.size(); ++i) order |= uint32_t{CmosBootDevice(boot[i])} << (4 * i);
+  clock.Preset(kCmosBootDevices, static_cast<uint8_t>(order));
+  clock.Preset(kCmosThirdBootDevice, static_cast<uint8_t>(order >> 8 << 4));
+  uint8_t translation = 0;
+  for (size_t i = 0; i < spec.pc->disks.size(); ++i) {
+    const std::optional<ata::Layout> layout = disks_->LayoutOfDisk(i);
+    if (layout.has_value() && layout->translate) {
+      translation |= static_cast<uint8_t>(kTranslateByLba << (2 * i));
+    }
+  }
+  clock.Preset(kCmosDiskTranslation, translation);
   HULL_ASSIGN_OR_RETURN(std::shared_ptr<Interrupt> line, parts.vm.CreateIrqLine(x86_64::kRtcPin));
   // The vCPU's thread may not ask the host for the time of day.
   return parts.ports.Insert(
@@ -272,6 +342,36 @@ absl::Status PcDevices::AddDiskettes(const PcSpec& spec, HostFiles& files, const
   return parts.ports.Insert(
       floppy::kLastPort, 1,
       std::make_shared<floppy::Ports>(diskettes_, floppy::kLastPort - floppy::kPort));
+}
+
+absl::Status PcDevices::AddDisks(const PcSpec& spec, HostFiles& files, const Parts& parts) {
+  // Without a drive nobody answers at the channel's ports.
+  if (spec.disks.empty()) return absl::OkStatus();
+  ata::Device::Units units;
+  for (size_t i = 0; i < spec.disks.size(); ++i) {
+    absl::StatusOr<ata::Unit> unit =
+        OpenUnit(std::move(files.pc_disks[i]), spec.disks[i].file, spec.disks[i].read_only,
+                 /*cdrom=*/false, absl::StrCat("DISK", i));
+    if (!unit.ok()) return Annotate(unit.status(), absl::StrCat("disks[", i, "]"));
+    units[i] = *std::move(unit);
+  }
+  absl::StatusOr<std::shared_ptr<ata::Device>> device =
+      AddChannel(parts, std::move(units), ata::kPrimary, x86_64::kPrimaryAtaPin);
+  if (!device.ok()) return Annotate(device.status(), "disks");
+  disks_ = *std::move(device);
+  return absl::OkStatus();
+}
+
+absl::Status PcDevices::AddCdrom(const PcSpec& spec, HostFiles& files, const Parts& parts) {
+  if (!spec.cdrom.has_value()) return absl::OkStatus();
+  absl::StatusOr<ata::Unit> unit =
+      OpenUnit(std::move(files.cdrom), *spec.cdrom, /*read_only=*/true, /*cdrom=*/true, "CDROM0");
+  if (!unit.ok()) return Annotate(unit.status(), "cdrom");
+  ata::Device::Units units;
+  units[0] = *std::move(unit);
+  return Annotate(
+      AddChannel(parts, std::move(units), ata::kSecondary, x86_64::kSecondaryAtaPin).status(),
+      "cdrom");
 }
 
 }  // namespace hull::machine

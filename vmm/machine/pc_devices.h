@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "vmm/bus/bus.h"
+#include "vmm/devices/ata/device.h"
 #include "vmm/devices/floppy/device.h"
 #include "vmm/devices/i8042/device.h"
 #include "vmm/devices/power/power.h"
@@ -53,12 +54,15 @@ class PcDevices {
   absl::Status AddKeyboard(const Parts& parts);
   absl::Status AddScreen(const Parts& parts);
   absl::Status AddDiskettes(const PcSpec& spec, HostFiles& files, const Parts& parts);
+  absl::Status AddDisks(const PcSpec& spec, HostFiles& files, const Parts& parts);
+  absl::Status AddCdrom(const PcSpec& spec, HostFiles& files, const Parts& parts);
 
   // Since about the machine's start.
   std::function<absl::Duration()> now_;
   std::shared_ptr<i8042::Device> keyboard_;
   std::shared_ptr<vga::Device> screen_;
   std::shared_ptr<floppy::Device> diskettes_;
+  std::shared_ptr<ata::Device> disks_;
   std::unique_ptr<Control> control_;
 };
 

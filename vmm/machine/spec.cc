@@ -19,6 +19,17 @@ using nlohmann::json;
 constexpr char kMicro[] = "micro";
 constexpr char kPc[] = "pc";
 
+// Fields that only a pc machine has.
+constexpr const char* kPcFields[] = {"video_firmware", "diskettes", "disks",
+                                     "cdrom",          "boot",      "control"};
+
+struct BootName {
+  BootDevice device;
+  const char* name;
+};
+constexpr BootName kBootNames[] = {
+    {BootDevice::kDiskette, "floppy"}, {BootDevice::kDisk, "disk"}, {BootDevice::kCdrom, "cdrom"}};
+
 absl::Status At(absl::string_view path, absl::string_view what) {
   return absl::InvalidArgumentError(
       absl::StrCat(path.empty() ? "specification" : path, ": ", what));
@@ -129,13 +140,42 @@ absl::StatusOr<BlockSpec> ParseBlock(const json& value, std::string path) {
   return block;
 }
 
-absl::StatusOr<DisketteSpec> ParseDiskette(const json& value, std::string path) {
+// A diskette or a disk of a pc machine.
+template <typename Drive>
+absl::StatusOr<Drive> ParseDrive(const json& value, std::string path) {
   HULL_ASSIGN_OR_RETURN(const Object object,
                         Object::Create(value, std::move(path), {"path", "fd", "read_only"}));
-  DisketteSpec diskette;
-  HULL_ASSIGN_OR_RETURN(diskette.file, object.File());
-  HULL_ASSIGN_OR_RETURN(diskette.read_only, object.Bool("read_only", false));
-  return diskette;
+  Drive drive;
+  HULL_ASSIGN_OR_RETURN(drive.file, object.File());
+  HULL_ASSIGN_OR_RETURN(drive.read_only, object.Bool("read_only", false));
+  return drive;
+}
+
+template <typename Drive>
+absl::StatusOr<std::vector<Drive>> ParseDrives(const Object& root, const char* key) {
+  std::vector<Drive> drives;
+  if (!root.Has(key)) return drives;
+  const json& value = root.Get(key);
+  if (!value.is_array()) return At(key, "expected an array");
+  for (size_t i = 0; i < value.size(); ++i) {
+    HULL_ASSIGN_OR_RETURN(Drive drive, ParseDrive<Drive>(value[i], absl::StrCat(key, "[", i, "]")));
+    drives.push_back(std::move(drive));
+  }
+  return drives;
+}
+
+absl::StatusOr<std::vector<BootDevice>> ParseBoot(const json& value) {
+  if (!value.is_array()) return At("boot", "expected an array");
+  std::vector<BootDevice> boot;
+  for (size_t i = 0; i < value.size(); ++i) {
+    const auto named = std::find_if(std::begin(kBootNames), std::end(kBootNames),
+                                    [&](const BootName& name) { return value[i] == name.name; });
+    if (named == std::end(kBootNames)) {
+      return At(absl::StrCat("boot[", i, "]"), "expected \"floppy\", \"disk\" or \"cdrom\"");
+    }
+    boot.push_back(named->device);
+  }
+  return boot;
 }
 
 // The fields of `root` that only a pc machine has.
@@ -145,14 +185,13 @@ absl::StatusOr<PcSpec> ParsePc(const Object& root) {
     HULL_ASSIGN_OR_RETURN(pc.video_firmware,
                           ParseFile(root.Get("video_firmware"), "video_firmware"));
   }
-  if (root.Has("diskettes")) {
-    const json& diskettes = root.Get("diskettes");
-    if (!diskettes.is_array()) return At("diskettes", "expected an array");
-    for (size_t i = 0; i < diskettes.size(); ++i) {
-      HULL_ASSIGN_OR_RETURN(DisketteSpec diskette,
-                            ParseDiskette(diskettes[i], absl::StrCat("diskettes[", i, "]")));
-      pc.diskettes.push_back(std::move(diskette));
-    }
+  HULL_ASSIGN_OR_RETURN(pc.diskettes, ParseDrives<DisketteSpec>(root, "diskettes"));
+  HULL_ASSIGN_OR_RETURN(pc.disks, ParseDrives<DiskSpec>(root, "disks"));
+  if (root.Has("cdrom")) {
+    HULL_ASSIGN_OR_RETURN(pc.cdrom, ParseFile(root.Get("cdrom"), "cdrom"));
+  }
+  if (root.Has("boot")) {
+    HULL_ASSIGN_OR_RETURN(pc.boot, ParseBoot(root.Get("boot")));
   }
   if (root.Has("control")) {
     HULL_ASSIGN_OR_RETURN(const Object control,
@@ -234,6 +273,25 @@ absl::Status CheckBlock(const std::vector<BlockSpec>& disks, std::set<int>& desc
   return absl::OkStatus();
 }
 
+template <typename Drive>
+absl::Status CheckDrives(const std::vector<Drive>& drives, size_t limit, const char* name,
+                         std::set<int>& descriptors) {
+  if (drives.size() > limit) return At(name, absl::StrCat("more than ", limit, " ", name));
+  for (size_t i = 0; i < drives.size(); ++i) {
+    HULL_RETURN_IF_ERROR(CheckFile(drives[i].file, absl::StrCat(name, "[", i, "]"), descriptors));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckBoot(const std::vector<BootDevice>& boot) {
+  for (auto device = boot.begin(); device != boot.end(); ++device) {
+    if (std::find(boot.begin(), device, *device) != device) {
+      return At(absl::StrCat("boot[", device - boot.begin(), "]"), "named twice");
+    }
+  }
+  return absl::OkStatus();
+}
+
 // Which of the other fields a pc machine must have, and which it must not.
 absl::Status CheckPc(const MachineSpec& spec, std::set<int>& descriptors) {
   if (spec.vcpus != 1) return At("vcpus", "a pc machine has 1");
@@ -247,13 +305,12 @@ absl::Status CheckPc(const MachineSpec& spec, std::set<int>& descriptors) {
   if (spec.pc->video_firmware.has_value()) {
     HULL_RETURN_IF_ERROR(CheckFile(*spec.pc->video_firmware, "video_firmware", descriptors));
   }
-  if (spec.pc->diskettes.size() > kMaxDiskettes) {
-    return At("diskettes", absl::StrCat("more than ", kMaxDiskettes, " diskettes"));
+  HULL_RETURN_IF_ERROR(CheckDrives(spec.pc->diskettes, kMaxDiskettes, "diskettes", descriptors));
+  HULL_RETURN_IF_ERROR(CheckDrives(spec.pc->disks, kMaxDisks, "disks", descriptors));
+  if (spec.pc->cdrom.has_value()) {
+    HULL_RETURN_IF_ERROR(CheckFile(*spec.pc->cdrom, "cdrom", descriptors));
   }
-  for (size_t i = 0; i < spec.pc->diskettes.size(); ++i) {
-    HULL_RETURN_IF_ERROR(
-        CheckFile(spec.pc->diskettes[i].file, absl::StrCat("diskettes[", i, "]"), descriptors));
-  }
+  HULL_RETURN_IF_ERROR(CheckBoot(spec.pc->boot));
   if (spec.pc->control.has_value()) {
     HULL_RETURN_IF_ERROR(CheckFile(FileRef{*spec.pc->control}, "control", descriptors));
   }
@@ -263,6 +320,27 @@ absl::Status CheckPc(const MachineSpec& spec, std::set<int>& descriptors) {
 json FileToJson(const FileRef& file) {
   if (const std::string* name = std::get_if<std::string>(&file.source)) return {{"path", *name}};
   return {{"fd", std::get<int>(file.source)}};
+}
+
+template <typename Drive>
+json DrivesToJson(const std::vector<Drive>& drives) {
+  json array = json::array();
+  for (const Drive& drive : drives) {
+    json object = FileToJson(drive.file);
+    object["read_only"] = drive.read_only;
+    array.push_back(std::move(object));
+  }
+  return array;
+}
+
+json BootToJson(const std::vector<BootDevice>& boot) {
+  json array = json::array();
+  for (const BootDevice device : boot) {
+    const auto named = std::find_if(std::begin(kBootNames), std::end(kBootNames),
+                                    [&](const BootName& name) { return name.device == device; });
+    array.push_back(named->name);
+  }
+  return array;
 }
 
 }  // namespace
@@ -351,7 +429,7 @@ absl::StatusOr<MachineSpec> ParseSpec(absl::string_view text) {
       Object::Create(document, "",
                      {"version", "machine", "vcpus", "memory_bytes", "kernel", "initramfs",
                       "cmdline", "firmware", "console", "block", "vsock", "rng", "pause",
-                      "video_firmware", "diskettes", "control"}));
+                      "video_firmware", "diskettes", "disks", "cdrom", "boot", "control"}));
   HULL_ASSIGN_OR_RETURN(const std::string machine, root.String("machine"));
   MachineSpec spec;
   if (machine == kPc) {
@@ -360,7 +438,7 @@ absl::StatusOr<MachineSpec> ParseSpec(absl::string_view text) {
     return At("machine", absl::StrCat("\"", machine.substr(0, 64), "\" is not a machine model; ",
                                       "there are \"", kMicro, "\" and \"", kPc, "\""));
   } else {
-    for (const char* const field : {"video_firmware", "diskettes", "control"}) {
+    for (const char* const field : kPcFields) {
       if (root.Has(field)) return At(field, "only a pc machine has it");
     }
   }
@@ -457,15 +535,10 @@ std::string SerializeSpec(const MachineSpec& spec) {
     if (spec.pc->video_firmware.has_value()) {
       document["video_firmware"] = FileToJson(*spec.pc->video_firmware);
     }
-    if (!spec.pc->diskettes.empty()) {
-      json diskettes = json::array();
-      for (const DisketteSpec& spec_of_one : spec.pc->diskettes) {
-        json diskette = FileToJson(spec_of_one.file);
-        diskette["read_only"] = spec_of_one.read_only;
-        diskettes.push_back(std::move(diskette));
-      }
-      document["diskettes"] = std::move(diskettes);
-    }
+    if (!spec.pc->diskettes.empty()) document["diskettes"] = DrivesToJson(spec.pc->diskettes);
+    if (!spec.pc->disks.empty()) document["disks"] = DrivesToJson(spec.pc->disks);
+    if (spec.pc->cdrom.has_value()) document["cdrom"] = FileToJson(*spec.pc->cdrom);
+    if (!spec.pc->boot.empty()) document["boot"] = BootToJson(spec.pc->boot);
     if (spec.pc->control.has_value()) document["control"] = {{"fd", *spec.pc->control}};
   }
   // Should a file name not be UTF-8, it is replaced rather than refused by an exception.

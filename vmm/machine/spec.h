@@ -40,6 +40,8 @@ inline constexpr uint32_t kMaxGuestCid = 0xfffffffe;  // 0xffffffff means "any".
 inline constexpr size_t kMaxPathSize = 4095;
 // A diskette drive each.
 inline constexpr size_t kMaxDiskettes = 2;
+// A hard disk drive each.
+inline constexpr size_t kMaxDisks = 2;
 // Above 3 GiB a PC's memory would be in two parts, which its firmware is not told of.
 inline constexpr uint64_t kMaxPcMemoryBytes = uint64_t{3} << 30;
 // sockaddr_un holds 107 bytes, and the guest's port is appended: "_4294967295".
@@ -90,10 +92,24 @@ struct DisketteSpec {
   bool operator==(const DisketteSpec&) const = default;
 };
 
+struct DiskSpec {
+  FileRef file;
+  bool read_only = false;
+
+  bool operator==(const DiskSpec&) const = default;
+};
+
+// What firmware can start a system from.
+enum class BootDevice { kDiskette, kDisk, kCdrom };
+
 // What only the pc machine has.
 struct PcSpec {
   std::optional<FileRef> video_firmware;
   std::vector<DisketteSpec> diskettes;  // Drive A, then B.
+  std::vector<DiskSpec> disks;          // Primary master, then slave.
+  std::optional<FileRef> cdrom;         // Secondary master; read-only.
+  // In which order they are tried, none twice. Empty: diskette, disk, CD-ROM.
+  std::vector<BootDevice> boot;
   // An inherited descriptor of the socket at whose other end the screen is looked at and the
   // keyboard typed on (vmm/machine/control_protocol.h).
   std::optional<int> control;

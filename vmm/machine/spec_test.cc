@@ -175,13 +175,19 @@ TEST(ParseSpecTest, APcMachine) {
   const auto error = [&](const char* rest) { return std::string(parse(rest).status().message()); };
   const auto spec =
       parse(R"(,"firmware":{"path":"f"},"video_firmware":{"path":"v"},)"
-            R"("diskettes":[{"path":"a","read_only":true},{"fd":7}],"control":{"fd":5})");
+            R"("diskettes":[{"path":"a","read_only":true},{"fd":7}],"control":{"fd":5},)"
+            R"("disks":[{"fd":8},{"path":"d","read_only":true}],"cdrom":{"path":"c"},)"
+            R"("boot":["cdrom","floppy","disk"])");
   ASSERT_TRUE(spec.ok()) << spec.status();
   ASSERT_TRUE(spec->pc.has_value());
   EXPECT_EQ(spec->pc->video_firmware, FileRef{"v"});
   EXPECT_EQ(spec->pc->diskettes,
             (std::vector<DisketteSpec>{{FileRef{"a"}, true}, {FileRef{7}, false}}));
   EXPECT_EQ(spec->pc->control, 5);
+  EXPECT_EQ(spec->pc->disks, (std::vector<DiskSpec>{{FileRef{8}, false}, {FileRef{"d"}, true}}));
+  EXPECT_EQ(spec->pc->cdrom, FileRef{"c"});
+  EXPECT_EQ(spec->pc->boot, (std::vector<BootDevice>{BootDevice::kCdrom, BootDevice::kDiskette,
+                                                     BootDevice::kDisk}));
   EXPECT_EQ(*ParseSpec(SerializeSpec(*spec)), *spec);
   EXPECT_TRUE(parse(R"(,"firmware":{"path":"f"})").ok());
 
@@ -197,11 +203,23 @@ TEST(ParseSpecTest, APcMachine) {
   EXPECT_EQ(
       error(R"(,"firmware":{"path":"f"},"diskettes":[{"path":"a"},{"path":"b"},{"path":"c"}])"),
       "diskettes: more than 2 diskettes");
+  EXPECT_EQ(error(R"(,"firmware":{"path":"f"},"disks":[{"path":"a"},{"path":"b"},{"path":"c"}])"),
+            "disks: more than 2 disks");
+  EXPECT_EQ(error(R"(,"firmware":{"path":"f"},"disks":[{"fd":3}],"cdrom":{"fd":3})"),
+            "cdrom: descriptor 3 is used twice");
+  EXPECT_EQ(error(R"(,"firmware":{"path":"f"},"cdrom":[])"), "cdrom: expected an object");
+  EXPECT_EQ(error(R"(,"firmware":{"path":"f"},"boot":"disk")"), "boot: expected an array");
+  EXPECT_EQ(error(R"(,"firmware":{"path":"f"},"boot":["disk","tape"])"),
+            "boot[1]: expected \"floppy\", \"disk\" or \"cdrom\"");
+  EXPECT_EQ(error(R"(,"firmware":{"path":"f"},"boot":["disk","disk"])"), "boot[1]: named twice");
   EXPECT_EQ(error(R"(,"firmware":{"fd":5},"control":{"fd":5})"),
             "control: descriptor 5 is used twice");
   EXPECT_EQ(error(R"(,"firmware":{"path":"f"},"control":{"path":"c"})"),
             "control.path: unknown field");
-  EXPECT_EQ(Error("\"rng\": {}", "\"diskettes\": []"), "diskettes: only a pc machine has it");
+  for (const char* field : {"diskettes", "disks", "cdrom", "boot"}) {
+    EXPECT_EQ(Error("\"rng\": {}", absl::StrCat("\"", field, "\": []")),
+              absl::StrCat(field, ": only a pc machine has it"));
+  }
   MachineSpec large = *spec;
   large.memory_bytes = kMaxPcMemoryBytes + kMemoryGranularity;
   EXPECT_FALSE(ValidateSpec(large).ok());

@@ -1,4 +1,5 @@
-// Compiles the lists of allowed system calls to BPF, at build time.
+// Compiles the lists of allowed system calls to BPF, at build time (call_filter.h). libseccomp
+// compiles them as well, and both programs must answer alike, or nothing is built.
 //
 //   compile_policy HEADER NAME=FILE[+FILE...]... > filters.cc
 //
@@ -32,6 +33,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -41,9 +43,16 @@
 #include <map>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "vmm/sandbox/call_filter.h"
+
 namespace {
+
+using hull::sandbox::ArgumentCondition;
+using hull::sandbox::CallRule;
+using hull::sandbox::CallRules;
 
 // <linux/kvm.h> computes these from structures that C++ lays out differently (see vmm/kvm/abi.h);
 // the kernel's numbers.
@@ -123,7 +132,7 @@ void Expect(const std::string& word, const std::string& expected, const std::str
 }
 
 // The words of a condition: argN == VALUE, or argN & MASK == VALUE.
-scmp_arg_cmp Condition(const std::vector<std::string>& words, const std::string& where) {
+ArgumentCondition Condition(const std::vector<std::string>& words, const std::string& where) {
   if (words.empty() || words[0].size() != 4 || words[0].rfind("arg", 0) != 0 || words[0][3] < '0' ||
       words[0][3] > '5') {
     Fail(where, "expected arg0 to arg5");
@@ -131,23 +140,22 @@ scmp_arg_cmp Condition(const std::vector<std::string>& words, const std::string&
   const auto argument = static_cast<unsigned>(words[0][3] - '0');
   if (words.size() == 3) {
     Expect(words[1], "==", where);
-    return scmp_arg_cmp{argument, SCMP_CMP_EQ, Value(words[2], where), 0};
+    return {argument, ~uint64_t{0}, Value(words[2], where)};
   }
   if (words.size() != 5) Fail(where, "expected argN == VALUE or argN & MASK == VALUE");
   Expect(words[1], "&", where);
   Expect(words[3], "==", where);
-  return scmp_arg_cmp{argument, SCMP_CMP_MASKED_EQ, Value(words[2], where), Value(words[4], where)};
+  return {argument, Value(words[2], where), Value(words[4], where)};
 }
 
-void AddRule(scmp_filter_ctx filter, const std::string& line, const std::string& where,
-             bool allow_only) {
+void AddRule(CallRules& rules, const std::string& line, const std::string& where, bool allow_only) {
   std::istringstream words(line);
   std::string name;
   words >> name;
   const int number = seccomp_syscall_resolve_name_arch(SCMP_ARCH_X86_64, name.c_str());
   if (number < 0) Fail(where, "no system call " + name);
   uint32_t action = SCMP_ACT_ALLOW;
-  std::vector<scmp_arg_cmp> conditions;
+  std::vector<ArgumentCondition> conditions;
   std::vector<std::string> condition;
   std::string word;
   while (words >> word) {
@@ -168,18 +176,18 @@ void AddRule(scmp_filter_ctx filter, const std::string& line, const std::string&
   }
   if (!condition.empty()) conditions.push_back(Condition(condition, where));
   if (allow_only && action != SCMP_ACT_ALLOW) return;
-  const int error = seccomp_rule_add_array(
-      filter, action, number, static_cast<unsigned>(conditions.size()), conditions.data());
+  CallRule& rule =
+      rules.try_emplace(static_cast<uint32_t>(number), CallRule{action, {}}).first->second;
+  if (rule.action != action) Fail(where, "two answers for " + name);
   // The same rule twice, from two files, is no mistake.
-  if (error != 0 && error != -EEXIST) Fail(where, std::strerror(-error));
+  if (std::find(rule.alternatives.begin(), rule.alternatives.end(), conditions) ==
+      rule.alternatives.end()) {
+    rule.alternatives.push_back(conditions);
+  }
 }
 
-std::vector<sock_filter> Compile(const std::vector<std::string>& files) {
-  const scmp_filter_ctx filter = seccomp_init(SCMP_ACT_TRAP);
-  seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
-  // A binary tree rather than a list: when a filter is loaded, the kernel finds out its answer to
-  // every system call there is, so that calls which are always allowed cost nothing later.
-  seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+CallRules ReadRules(const std::vector<std::string>& files) {
+  CallRules rules;
   for (const std::string& file : files) {
     std::ifstream input(file);
     if (!input) Fail(file, "cannot be read");
@@ -187,17 +195,92 @@ std::vector<sock_filter> Compile(const std::vector<std::string>& files) {
     for (int number = 1; std::getline(input, line); ++number) {
       line.resize(std::min(line.size(), line.find('#')));
       if (line.find_first_not_of(" \t") == std::string::npos) continue;
-      AddRule(filter, line, file + ":" + std::to_string(number), file != files[0]);
+      AddRule(rules, line, file + ":" + std::to_string(number), file != files[0]);
+    }
+  }
+  return rules;
+}
+
+// What libseccomp makes of the same rules.
+std::vector<sock_filter> Reference(const CallRules& rules, const std::string& where) {
+  const scmp_filter_ctx filter = seccomp_init(SCMP_ACT_TRAP);
+  seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+  for (const auto& [number, rule] : rules) {
+    for (const auto& alternative : rule.alternatives) {
+      std::vector<scmp_arg_cmp> conditions;
+      for (const ArgumentCondition& one : alternative) {
+        conditions.push_back(
+            one.mask == ~uint64_t{0}
+                ? scmp_arg_cmp{one.argument, SCMP_CMP_EQ, one.value, 0}
+                : scmp_arg_cmp{one.argument, SCMP_CMP_MASKED_EQ, one.mask, one.value});
+      }
+      const int error =
+          seccomp_rule_add_array(filter, rule.action, static_cast<int>(number),
+                                 static_cast<unsigned>(conditions.size()), conditions.data());
+      if (error != 0) Fail(where, std::strerror(-error));
     }
   }
   const int memory = memfd_create("filter", 0);
-  if (memory < 0 || seccomp_export_bpf(filter, memory) != 0) Fail(files[0], "cannot be compiled");
+  if (memory < 0 || seccomp_export_bpf(filter, memory) != 0) Fail(where, "cannot be compiled");
   std::vector<sock_filter> program(static_cast<size_t>(lseek(memory, 0, SEEK_END)) /
                                    sizeof(sock_filter));
   if (pread(memory, program.data(), program.size() * sizeof(sock_filter), 0) < 0) {
-    Fail(files[0], "cannot be read back");
+    Fail(where, "cannot be read back");
   }
   return program;
+}
+
+// Arguments that tell alike conditions apart: each value that a rule has for one, and its
+// neighbours.
+std::vector<std::array<uint64_t, 6>> TriedArguments(const CallRule& rule) {
+  std::vector<std::array<uint64_t, 6>> tried{{}};
+  for (unsigned argument = 0; argument < 6; ++argument) {
+    std::vector<uint64_t> values{0};
+    for (const auto& alternative : rule.alternatives) {
+      for (const ArgumentCondition& one : alternative) {
+        if (one.argument != argument) continue;
+        const uint64_t low = one.mask & -one.mask;
+        for (const uint64_t value :
+             {one.value, one.value ^ low, one.value ^ (uint64_t{1} << 32),
+              one.value ^ (uint64_t{1} << 31), one.value | ~one.mask, one.value + 1, ~one.value}) {
+          values.push_back(value);
+        }
+      }
+    }
+    std::sort(values.begin(), values.end());
+    values.erase(std::unique(values.begin(), values.end()), values.end());
+    std::vector<std::array<uint64_t, 6>> more;
+    for (const auto& before : tried) {
+      for (const uint64_t value : values) {
+        more.push_back(before);
+        more.back()[argument] = value;
+      }
+    }
+    tried = std::move(more);
+  }
+  return tried;
+}
+
+std::vector<sock_filter> Compile(const std::vector<std::string>& files) {
+  const CallRules rules = ReadRules(files);
+  const auto program = hull::sandbox::CompileCallFilter(rules);
+  if (!program.has_value()) Fail(files[0], "the list is too long");
+  const std::vector<sock_filter> reference = Reference(rules, files[0]);
+  // Beyond every call's number, and into those of x32.
+  constexpr uint32_t kTried = 1024;
+  constexpr uint32_t kX32 = 0x40000000;
+  for (uint32_t tried = 0; tried < 2 * kTried; ++tried) {
+    const uint32_t number = tried < kTried ? tried : kX32 + tried - kTried;
+    const auto rule = rules.find(number);
+    for (const auto& arguments : TriedArguments(rule == rules.end() ? CallRule{} : rule->second)) {
+      const auto answer = hull::sandbox::RunCallFilter(*program, number, arguments);
+      if (!answer.has_value() ||
+          answer != hull::sandbox::RunCallFilter(reference, number, arguments)) {
+        Fail(files[0], "libseccomp's program answers otherwise to call " + std::to_string(number));
+      }
+    }
+  }
+  return *program;
 }
 
 void PrintNames() {

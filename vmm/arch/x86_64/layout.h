@@ -47,6 +47,8 @@ inline constexpr uint32_t kKeyboardPin = 1;
 inline constexpr uint32_t kFloppyPin = 6;
 inline constexpr uint32_t kRtcPin = 8;
 inline constexpr uint32_t kMousePin = 12;
+inline constexpr uint32_t kPrimaryAtaPin = 14;
+inline constexpr uint32_t kSecondaryAtaPin = 15;
 inline constexpr uint16_t kSerialPort = 0x3f8;
 
 // The regions of `size` bytes of guest RAM (page-aligned), for GuestMemory::Create.

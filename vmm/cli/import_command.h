@@ -1,0 +1,16 @@
+// `hull import`: a disk of a pc machine becomes an image.
+
+#ifndef VMM_CLI_IMPORT_COMMAND_H_
+#define VMM_CLI_IMPORT_COMMAND_H_
+
+#include <string>
+#include <vector>
+
+namespace hull::cli {
+
+// `args` is what follows the verb. Returns the exit status.
+int ImportCommand(const std::vector<std::string>& args);
+
+}  // namespace hull::cli
+
+#endif  // VMM_CLI_IMPORT_COMMAND_H_
