@@ -240,7 +240,11 @@ void Agent::Fatal(std::initializer_list<std::string_view> parts) {
 void Agent::OnStartContainer() {
   if (container_started_) return Fatal({"the host sent StartContainer twice"});
   container_started_ = true;
-  has_disks_ = decoder_.start().root.layer_device != nullptr;
+  const StartRequest& request = decoder_.start();
+  has_disks_ = request.root.layer_device != nullptr;
+  for (const MountRequest& mount : std::span(request.mounts).first(request.mount_count)) {
+    has_disks_ = has_disks_ || mount.device != nullptr;
+  }
   Failure failure;
   if (!BringUpLoopback(&failure)) return SendStartFailed(failure);
   Start(0, nullptr);

@@ -10,6 +10,7 @@
 #include <cstdio>
 
 #include "guest-agent/command.h"
+#include "guest-agent/copy_tree.h"
 #include "guest-agent/fd.h"
 #include "guest-agent/text.h"
 
@@ -24,6 +25,8 @@ constexpr char kUpper[] = "/writable/upper";
 constexpr char kNewUpper[] = "/writable/upper.new";
 constexpr char kWork[] = "/writable/work";
 constexpr char kRoot[] = "/root";  // both together
+// What mke2fs makes in every file system.
+constexpr char kMadeByMaker[] = "lost+found";
 
 bool Internal(Failure* failure, int error, std::initializer_list<std::string_view> parts) {
   return Fail(failure, StartFailure::kInternal, error, parts);
@@ -95,6 +98,17 @@ bool MountRoot(const RootRequest& root, Failure* failure) {
   return MountLayer(root, failure) && PrepareLayer(failure) &&
          Mount("overlay", kRoot, "overlay", 0,
                "lowerdir=/image,upperdir=/writable/upper,workdir=/writable/work", failure);
+}
+
+// The devices of what is mounted later, when they can no longer be reached by a path.
+bool OpenDevices(const StartRequest& request, Fd* devices, Failure* failure) {
+  for (size_t i = 0; i < request.mount_count; ++i) {
+    const char* const device = request.mounts[i].device;
+    if (device == nullptr) continue;
+    devices[i] = Fd(open(device, O_PATH | O_CLOEXEC));
+    if (!devices[i].valid()) return Internal(failure, errno, {"cannot open ", device});
+  }
+  return true;
 }
 
 // As switch_root does it: an initramfs cannot be left by pivot_root(2), so the new root is moved
@@ -259,6 +273,41 @@ bool MakeReadOnly(Failure* failure) {
   return true;
 }
 
+// Of a file system that its maker left as it is: what the image has there, if it is wanted.
+bool FillNew(const MountRequest& mount, const Fd& image, Failure* failure) {
+  if (mount.read_only) return true;
+  const Fd root(open(mount.target, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!root.valid()) return Internal(failure, errno, {"cannot open ", mount.target});
+  struct stat info;
+  const bool on_disk = mount.device != nullptr;
+  if (on_disk && fstatat(root.get(), kMadeByMaker, &info, AT_SYMLINK_NOFOLLOW) != 0) return true;
+  if (mount.copy_image && !CopyTree(image.get(), root.get(), failure)) return false;
+  // Last: a machine that dies before has it copied again.
+  if (!on_disk ||
+      (syncfs(root.get()) == 0 && unlinkat(root.get(), kMadeByMaker, AT_REMOVEDIR) == 0)) {
+    return true;
+  }
+  return Internal(failure, errno, {"cannot prepare the volume at ", mount.target});
+}
+
+bool MountOne(const MountRequest& mount, const Fd& device, Failure* failure) {
+  const Fd image(open(mount.target, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!image.valid()) {
+    return Fail(failure, StartFailure::kInvalidSpec, errno, {"cannot mount on ", mount.target});
+  }
+  FixedText<32> source;
+  source.Assign({"none"});
+  if (device.valid()) {
+    source.Assign({"/proc/self/fd/", Decimal(static_cast<uint64_t>(device.get()))});
+  }
+  const unsigned long flags =
+      (mount.read_only ? MS_RDONLY : 0) | (mount.allow_suid ? 0 : MS_NOSUID) |
+      (mount.allow_devices ? 0 : MS_NODEV) | (mount.allow_exec ? 0 : MS_NOEXEC);
+  return Mount(source.c_str(), mount.target, mount.filesystem_type, flags, mount.options,
+               failure) &&
+         FillNew(mount, image, failure);
+}
+
 }  // namespace
 
 bool MakeDirectories(const char* path, StartFailure kind, Failure* failure) {
@@ -283,14 +332,24 @@ bool MakeDirectories(const char* path, StartFailure kind, Failure* failure) {
 bool EnterContainerRoot(const StartRequest& request, Failure* failure) {
   // Modes below are meant exactly.
   umask(0);
-  if (!MountRoot(request.root, failure) || !ChangeRoot(failure) || !MountStandard(failure) ||
-      !PopulateDev(failure)) {
+  Fd devices[kMaxMounts];
+  if (!MountRoot(request.root, failure) || !OpenDevices(request, devices, failure) ||
+      !ChangeRoot(failure) || !MountStandard(failure) || !PopulateDev(failure)) {
     return false;
   }
   for (size_t i = 0; i < request.file_count; ++i) {
     if (!WriteFile(request.files[i], failure)) return false;
   }
-  return !request.root.read_only || MakeReadOnly(failure);
+  for (size_t i = 0; i < request.mount_count; ++i) {
+    if (!MakeDirectories(request.mounts[i].target, StartFailure::kInvalidSpec, failure)) {
+      return false;
+    }
+  }
+  if (request.root.read_only && !MakeReadOnly(failure)) return false;
+  for (size_t i = 0; i < request.mount_count; ++i) {
+    if (!MountOne(request.mounts[i], devices[i], failure)) return false;
+  }
+  return true;
 }
 
 }  // namespace hull::agent

@@ -24,6 +24,13 @@ static_assert(sizeof(hull_agent_ProcessEntry_command_t::bytes) ==
 static_assert(kMaxListedProcesses * (hull_agent_ProcessEntry_size + 3) + 16 <=
               kMaxAgentMessageBytes);
 
+// The bounds of agent.options make names short, so they fit into what the frame left.
+template <typename Bytes>
+const char* HostMessageDecoder::StoreName(const Bytes& bytes) {
+  const char* const text = Store(bytes.bytes, bytes.size);
+  return text != nullptr && std::memchr(text, '\0', bytes.size) == nullptr ? text : nullptr;
+}
+
 // nanopb calls these for the fields whose length only the frame bounds. `*arg` is the decoder.
 struct DecodeCallbacks {
   static HostMessageDecoder& Self(void** arg) { return *static_cast<HostMessageDecoder*>(*arg); }
@@ -110,12 +117,49 @@ struct DecodeCallbacks {
     return true;
   }
 
+  static bool MountTarget(pb_istream_t* stream, const pb_field_t*, void** arg) {
+    HostMessageDecoder& self = Self(arg);
+    return (self.start_.mounts[self.start_.mount_count].target =
+                ReadString(stream, self, "a mount's target")) != nullptr;
+  }
+
+  static bool Mount(pb_istream_t* stream, const pb_field_t*, void** arg) {
+    HostMessageDecoder& self = Self(arg);
+    if (self.start_.mount_count == kMaxMounts) return self.Refuse({"too many mounts"});
+    MountRequest& mount = self.start_.mounts[self.start_.mount_count];
+    mount = {};
+    hull_agent_Mount message = hull_agent_Mount_init_zero;
+    message.target = {{.decode = &MountTarget}, *arg};
+    if (!pb_decode(stream, hull_agent_Mount_fields, &message)) return false;
+    if (mount.target == nullptr || mount.target[0] != '/') {
+      return self.Refuse({"a mount's target is not absolute"});
+    }
+    if (message.device.size > 0) {
+      mount.device = self.StoreName(message.device);
+      if (mount.device == nullptr) return self.Refuse({"a name holds a NUL byte"});
+    }
+    mount.filesystem_type = self.StoreName(message.filesystem_type);
+    mount.options = self.StoreName(message.options);
+    if (mount.filesystem_type == nullptr || mount.options == nullptr) {
+      return self.Refuse({"a name holds a NUL byte"});
+    }
+    if (*mount.filesystem_type == '\0') return self.Refuse({"a mount has no filesystem type"});
+    mount.read_only = message.read_only;
+    mount.allow_suid = message.allow_suid;
+    mount.allow_devices = message.allow_devices;
+    mount.allow_exec = message.allow_exec;
+    mount.copy_image = message.copy_image;
+    ++self.start_.mount_count;
+    return true;
+  }
+
   // Called when nanopb has seen which member of the oneof follows, before it decodes that member.
   static bool Member(pb_istream_t*, const pb_field_t* field, void** arg) {
     hull_agent_ProcessSpec* process = nullptr;
     if (field->tag == hull_agent_HostMessage_start_container_tag) {
       auto* const start = static_cast<hull_agent_StartContainer*>(field->pData);
       start->container.files = {{.decode = &File}, *arg};
+      start->container.mounts = {{.decode = &Mount}, *arg};
       process = &start->process;
     } else if (field->tag == hull_agent_HostMessage_start_process_tag) {
       process = &static_cast<hull_agent_StartProcess*>(field->pData)->process;
@@ -149,13 +193,6 @@ bool HostMessageDecoder::Refuse(std::initializer_list<std::string_view> why) {
 HostMessageType HostMessageDecoder::Invalid(std::initializer_list<std::string_view> why) {
   Refuse(why);
   return HostMessageType::kInvalid;
-}
-
-// The bounds of agent.options make names short, so they fit into what the frame left.
-template <typename Bytes>
-const char* HostMessageDecoder::StoreName(const Bytes& bytes) {
-  const char* const text = Store(bytes.bytes, bytes.size);
-  return text != nullptr && std::memchr(text, '\0', bytes.size) == nullptr ? text : nullptr;
 }
 
 namespace {

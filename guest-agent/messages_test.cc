@@ -160,6 +160,40 @@ TEST_F(HostMessageDecoderTest, DecodesALayerOnADisk) {
   EXPECT_STREQ(decoder_->start().root.layer_filesystem_type, "ext4");
 }
 
+TEST_F(HostMessageDecoderTest, DecodesMounts) {
+  HostMessage message = MinimalStart();
+  ContainerSpec& container = *message.mutable_start_container()->mutable_container();
+  Mount& disk = *container.add_mounts();
+  disk.set_target("/data");
+  disk.set_device("/dev/vdc");
+  disk.set_filesystem_type("ext4");
+  disk.set_options("discard");
+  disk.set_read_only(true);
+  disk.set_allow_exec(true);
+  Mount& tmpfs = *container.add_mounts();
+  tmpfs.set_target("/t");
+  tmpfs.set_filesystem_type("tmpfs");
+  tmpfs.set_allow_suid(true);
+  tmpfs.set_allow_devices(true);
+  tmpfs.set_copy_image(true);
+  ASSERT_EQ(Decode(message), HostMessageType::kStartContainer) << decoder_->explanation();
+  ASSERT_EQ(decoder_->start().mount_count, 2u);
+  const MountRequest& first = decoder_->start().mounts[0];
+  EXPECT_STREQ(first.target, "/data");
+  EXPECT_STREQ(first.device, "/dev/vdc");
+  EXPECT_STREQ(first.filesystem_type, "ext4");
+  EXPECT_STREQ(first.options, "discard");
+  EXPECT_TRUE(first.read_only && first.allow_exec);
+  EXPECT_FALSE(first.allow_suid || first.allow_devices || first.copy_image);
+  const MountRequest& second = decoder_->start().mounts[1];
+  EXPECT_EQ(second.device, nullptr);
+  EXPECT_STREQ(second.options, "");
+  EXPECT_FALSE(second.read_only || second.allow_exec);
+  EXPECT_TRUE(second.allow_suid && second.allow_devices && second.copy_image);
+  ASSERT_EQ(Decode(MinimalStart()), HostMessageType::kStartContainer);
+  EXPECT_EQ(decoder_->start().mount_count, 0u);
+}
+
 TEST_F(HostMessageDecoderTest, DecodesTheSmallMessages) {
   HostMessage message;
   message.mutable_welcome()->set_version(3);
@@ -286,6 +320,17 @@ TEST_F(HostMessageDecoderTest, RefusesWhatBreaksABound) {
       {"no root device", [](auto& c, auto&) { c.mutable_root()->clear_filesystem_type(); }},
       {"no writable layer", [](auto& c, auto&) { c.mutable_root()->clear_tmpfs(); }},
       {"no device", [](auto& c, auto&) { c.mutable_root()->mutable_disk(); }},
+      {"mount's target", [](auto& c, auto&) { c.add_mounts()->set_filesystem_type("tmpfs"); }},
+      {"mount's target", [](auto& c, auto&) { c.add_mounts()->set_target("relative"); }},
+      {"no filesystem type", [](auto& c, auto&) { c.add_mounts()->set_target("/t"); }},
+      {"too many mounts",
+       [](auto& c, auto&) {
+         for (size_t i = 0; i <= kMaxMounts; ++i) {
+           Mount& mount = *c.add_mounts();
+           mount.set_target("/t");
+           mount.set_filesystem_type("tmpfs");
+         }
+       }},
       {"NUL byte",
        [](auto& c, auto&) {
          c.mutable_root()->mutable_disk()->set_device(std::string("/dev\0", 5));

@@ -16,6 +16,7 @@ inline constexpr size_t kMaxEnvironment = 16384;
 // Variables that the agent itself may add: PATH and HOME.
 inline constexpr size_t kAddedEnvironment = 2;
 inline constexpr size_t kMaxFiles = 16;
+inline constexpr size_t kMaxMounts = 32;
 inline constexpr size_t kMaxAdditionalGids = 64;
 inline constexpr size_t kMaxRlimits = 16;
 
@@ -33,6 +34,18 @@ struct RootRequest {
   const char* layer_device;
   const char* layer_filesystem_type;
   uint64_t tmpfs_bytes;  // in memory: 0: the kernel's default
+};
+
+struct MountRequest {
+  const char* target;
+  const char* device;  // null: none
+  const char* filesystem_type;
+  const char* options;
+  bool read_only;
+  bool allow_suid;
+  bool allow_devices;
+  bool allow_exec;
+  bool copy_image;
 };
 
 struct RlimitRequest {
@@ -62,6 +75,8 @@ struct StartRequest {
   RootRequest root;
   FileRequest files[kMaxFiles];
   size_t file_count;
+  MountRequest mounts[kMaxMounts];
+  size_t mount_count;
 
   uint32_t process_id;
   uint64_t stream_token;
@@ -89,6 +104,7 @@ struct StartRequest {
     hostname = {};
     root = {};
     file_count = 0;
+    mount_count = 0;
     process_id = 0;
     stream_token = 0;
     attach_stdin = false;

@@ -17,7 +17,7 @@ class ConfinementTest(harness.HullTestCase):
               [ -d "$group" ] || continue
               echo "group ${group%/}"
               cd "$group" && grep -H . cgroup.threads memory.max memory.current memory.swap.max \\
-                memory.events pids.max pids.current cpu.max 2>/dev/null
+                memory.events pids.max pids.current cpu.max cpu.stat 2>/dev/null
               cd ..
             done; true""")
         self.assert_status(result, 0)
@@ -87,6 +87,24 @@ class ConfinementTest(harness.HullTestCase):
         self.assertEqual(monitor.out.decode().split(),
                          ["CapPrm:", f"{0x24:016x}", "CapEff:", f"{0x24:016x}", "NoNewPrivs:", "1",
                           "Seccomp:", "2"])
+        self.end(process)
+
+    def test_a_fraction_of_a_cpu(self):
+        process = self.start("--cpus", "1.5", "busybox", "sh", "-c",
+                             "[ $(nproc) = 2 ] && echo up; while :; do :; done")
+        group = self.the_group()
+        self.assertEqual(group["cpu.max"], ["150000 100000"])
+        self.end(process)
+
+        process = self.start("--cpus", "0.3", "busybox", "sh", "-c", "echo up; while :; do :; done")
+        figures = {}
+
+        def throttled():
+            figures.update(line.split() for line in self.the_group()["cpu.stat"])
+            return int(figures["nr_throttled"]) >= 10
+        self.wait_for(throttled, "10 periods in which it wanted more")
+        # Whatever it wanted: 30 ms in each period of 100 ms, and two for those at the edges.
+        self.assertLessEqual(int(figures["usage_usec"]), (int(figures["nr_periods"]) + 2) * 30000)
         self.end(process)
 
     def test_a_fork_bomb_and_a_busy_loop_stay_within(self):

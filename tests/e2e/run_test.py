@@ -301,7 +301,7 @@ class BadInputTest(harness.HullTestCase):
                     self.hull("run", "--rm", "--memory", value, "busybox", "true"), "memory")
 
     def test_cpus(self):
-        for value in ["0", "1000", "-1", "two", ""]:
+        for value in ["0", "0.001", "32.5", "1000", "-1", "two", "1e0", ""]:
             with self.subTest(value):
                 self.assert_error(self.hull("run", "--rm", "--cpus", value, "busybox", "true"),
                                   "cpus")

@@ -244,5 +244,102 @@ class PowerCutTest(StorageCase):
         self.assert_nothing_left()
 
 
+class VolumeTest(StorageCase):
+
+    def tearDown(self):
+        super().tearDown()
+        self.hull("volume", "prune", "-f")
+
+    def test_a_volume_outlives_its_containers(self):
+        self.assert_output(self.hull("volume", "create", "--size", "100m", "data"), "data\n")
+        self.assert_error(self.hull("volume", "create", "data"), "already exists")
+        self.assert_output(self.run_shell("echo kept >/data/f; ls -A /data", "--rm", "-v", "data:/data"),
+                           "f\n")
+        result = self.run_shell("cat /d/e/f; df -m /d/e | tail -n 1; touch /d/e/g", "--name", "reader",
+                                "-v", "data:/d/e:ro")
+        self.assert_status(result, 1)
+        lines = result.out.decode().splitlines()
+        self.assertEqual(lines[0], "kept", str(result))
+        self.assertTrue(80 < int(lines[1].split()[1]) <= 100, str(result))
+        self.assertIn(b"Read-only file system", result.err)
+        (mount,) = self.inspect("reader")["Mounts"]
+        self.assertEqual((mount["Type"], mount["Name"], mount["Destination"], mount["RW"]),
+                         ("volume", "data", "/d/e", False))
+        # A container that does not run has it, too.
+        self.assert_error(self.hull("volume", "rm", "data"), "being used", "reader", status=2)
+        self.assert_output(self.hull("volume", "inspect", "-f", "{{.SizeBytes}} {{json .Containers}}",
+                                     "data"), f'{100 * MIB} ["reader"]\n')
+        self.assert_output(self.hull("volume", "ls", "-q"), "data\n")
+        self.assert_output(self.hull("rm", "reader"), "reader\n")
+        self.assert_output(self.hull("volume", "rm", "data"), "data\n")
+        self.assert_error(self.hull("volume", "rm", "data"), "no volume", status=1)
+        self.assert_status(self.hull("volume", "exists", "data"), 1)
+        self.assert_nothing_left()
+
+    def test_one_writes_or_several_read(self):
+        script = "ls /v >/dev/null && " + SERVICE
+        self.assert_status(self.run_shell(script, "-d", "--name", "writer", "-v", "v:/v"), 0)
+        for flags in (["-v", "v:/v"], ["--mount", "type=volume,src=v,dst=/v,ro"]):
+            self.assert_error(self.run_shell("true", "--rm", *flags), "in use", "v")
+        self.assert_output(self.hull("stop", "writer"), "writer\n")
+        for name in ("first", "second"):
+            self.assert_status(self.run_shell(script, "-d", "--name", name, "-v", "v:/v:ro"), 0)
+        self.assert_error(self.hull("start", "-a", "writer"), "in use", ":ro")
+        self.assert_status(self.hull("kill", "first", "second"), 0)
+        self.hull("wait", "first", "second")
+        self.assert_output(self.hull("start", "writer"), "writer\n")
+
+    def test_a_new_volume_has_what_the_image_has(self):
+        self.assert_output(self.run_shell("cat /etc/passwd >/p; ls -A /etc >/l; cat /etc/passwd", "--rm",
+                                          "-v", "etc:/etc"),
+                           self.run_shell("cat /etc/passwd", "--rm").out)
+        result = self.run_shell("ls -A /e; stat -c '%a %u' /e /bin; ls /e/lost+found 2>/dev/null",
+                                "--rm", "-v", "etc:/e")
+        self.assertIn(b"passwd\n", result.out, str(result))
+        self.assertNotIn(b"lost+found", result.out)
+        # What is there stays as it is.
+        self.run_shell("rm /e/passwd", "--rm", "-v", "etc:/e")
+        self.assert_output(self.run_shell("test -e /etc/passwd || echo gone", "--rm", "-v", "etc:/etc"),
+                           "gone\n")
+        self.assert_output(self.run_shell("ls -A /etc", "--rm", "-v", "empty:/etc:nocopy"), "")
+
+    def test_a_containers_own_volume_goes_with_it(self):
+        self.assert_status(self.run_shell("echo x >>/data/f; cat /data/f", "--name", "c", "-v", "/data"), 0)
+        self.assert_output(self.hull("start", "-a", "c"), "x\nx\n")
+        self.assert_output(self.hull("volume", "ls", "-q"), "")
+        self.assert_output(self.hull("rm", "c"), "c\n")
+        self.assert_nothing_left()
+
+    def test_tmpfs(self):
+        script = "mount | grep ' /scratch '; df -k /scratch | tail -n 1; echo x >/scratch/x && cat /scratch/x"
+        result = self.run_shell(script, "--rm", "--read-only", "--tmpfs", "/scratch:size=1m,mode=700")
+        self.assert_status(result, 0)
+        lines = result.out.decode().splitlines()
+        self.assertRegex(lines[0], r"^\S+ on /scratch type tmpfs \(rw,nosuid,nodev,noexec")
+        self.assertEqual((lines[1].split()[1], lines[2]), ("1024", "x"))
+        # With what the image has there.
+        self.assert_output(self.run_shell("cat /etc/passwd | head -c 4; mount | grep -c ' /etc type tmpfs'",
+                                          "--rm", "--mount", "type=tmpfs,dst=/etc"), "root1\n")
+
+    def test_what_cannot_be_mounted(self):
+        for flags, word in ((["-v", "/host:/path"], "directory of the host"),
+                            (["-v", "name:relative"], "[NAME:]/TARGET"),
+                            (["-v", "a:/x", "-v", "b:/x"], "twice"),
+                            (["-v", "a:/x", "-v", "a:/y"], "once"),
+                            (["--mount", "type=bind,src=/a,dst=/b"], "cannot be mounted yet"),
+                            (["--tmpfs", "/t:size=x"], "--tmpfs")):
+            self.assert_error(self.run_shell("true", "--rm", *flags), word)
+        self.assert_nothing_left()
+
+    def test_a_killed_machine_leaves_a_volume_that_can_be_read(self):
+        script = "echo kept >/v/f; sync; echo synced; while :; do echo x >>/v/g; done"
+        self.assert_status(self.run_shell(script, "-d", "--name", "c", "-v", "v:/v"), 0)
+        self.wait_for(lambda: self.hull("logs", "c").out == b"synced\n", "the writer")
+        self.assert_status(self.on_host(f"kill -9 {self.inspect('c')['State']['Pid']}"), 0)
+        self.hull("wait", "c")
+        for _ in range(2):
+            self.assert_output(self.run_shell("cat /v/f", "--rm", "-v", "v:/v:ro"), "kept\n")
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -146,18 +146,21 @@ bool PcGuest::AwaitPrompt(absl::string_view text, absl::Duration timeout) {
       text, timeout);
 }
 
+void PcGuest::Send(std::vector<uint8_t> codes) {
+  const absl::Time deadline = absl::Now() + kReplyTimeout;
+  while (!codes.empty() && absl::Now() < deadline) {
+    std::vector<uint8_t> request = codes;
+    request.insert(request.begin(), 'K');
+    const std::vector<uint8_t> reply = Ask(request);
+    ASSERT_EQ(reply.size(), 3u);
+    codes.erase(codes.begin(), codes.begin() + (reply[1] | reply[2] << 8));
+  }
+  ASSERT_TRUE(codes.empty()) << "the guest does not read its keyboard";
+}
+
 void PcGuest::Type(absl::string_view text) {
   for (const char character : text) {
-    std::vector<uint8_t> codes = CodesOf(character);
-    const absl::Time deadline = absl::Now() + kReplyTimeout;
-    while (!codes.empty() && absl::Now() < deadline) {
-      std::vector<uint8_t> request = codes;
-      request.insert(request.begin(), 'K');
-      const std::vector<uint8_t> reply = Ask(request);
-      ASSERT_EQ(reply.size(), 3u);
-      codes.erase(codes.begin(), codes.begin() + (reply[1] | reply[2] << 8));
-    }
-    ASSERT_TRUE(codes.empty()) << "the guest does not read its keyboard";
+    ASSERT_NO_FATAL_FAILURE(Send(CodesOf(character)));
     // The BIOS keeps 15 keys that DOS has not read.
     absl::SleepFor(absl::Milliseconds(100));
   }

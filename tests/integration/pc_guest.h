@@ -32,6 +32,8 @@ class PcGuest {
   bool AwaitPrompt(absl::string_view text, absl::Duration timeout);
   // Letters in any case, digits, blanks, and what DOS commands have else. '\n' is the enter key.
   void Type(absl::string_view text);
+  // Scan codes of set 1, all of them: it waits until the guest took those before.
+  void Send(std::vector<uint8_t> codes);
 
   // The reply to a request of control_protocol.h; empty if there is none.
   std::vector<uint8_t> Ask(const std::vector<uint8_t>& request);

@@ -25,7 +25,6 @@
 #include "vmm/cli/copy_plan.h"
 #include "vmm/cli/installation.h"
 #include "vmm/cli/message.h"
-#include "vmm/cli/place.h"
 #include "vmm/cli/usage_formatter.h"
 #include "vmm/container/outcome.h"
 
@@ -68,6 +67,16 @@ absl::StatusOr<FileKind> KindInContainer(ContainerStore* store, const Named& con
 absl::StatusOr<FileKind> KindOf(ContainerStore* store, const End& end, const std::string& path) {
   return end.container.has_value() ? KindInContainer(store, *end.container, path)
                                    : KindOnHost(path);
+}
+
+// The containers that a copy is about.
+Subjects ContainersOf(const std::string& source, const std::string& target) {
+  std::vector<std::string> names;
+  for (const std::string& argument : {source, target}) {
+    const absl::StatusOr<CopyPlace> place = ParseCopyPlace(argument);
+    if (place.ok() && place->container.has_value()) names.push_back(*place->container);
+  }
+  return Subjects::Of(Subjects::Kind::kContainers, std::move(names));
 }
 
 absl::string_view Where(const End& end) {
@@ -176,16 +185,6 @@ absl::Status Copy(ContainerStore* store, const End& from, const End& to, bool ar
   return FinishBoth(sent, &receiver);
 }
 
-// Those that the arguments name.
-std::vector<std::string> ContainersOf(const std::vector<std::string>& arguments) {
-  std::vector<std::string> names;
-  for (const std::string& argument : arguments) {
-    absl::StatusOr<CopyPlace> place = ParseCopyPlace(argument);
-    if (place.ok() && place->container.has_value()) names.push_back(*std::move(place->container));
-  }
-  return names;
-}
-
 absl::StatusOr<End> Find(ContainerStore* store, const std::string& argument) {
   End end;
   HULL_ASSIGN_OR_RETURN(end.place, ParseCopyPlace(argument));
@@ -225,10 +224,7 @@ int CopyCommand(const std::vector<std::string>& args) {
   app.add_option("TARGET", target, "Likewise")->required();
   Installation installation;
   if (const std::optional<int> status = BeginCommand(
-          &app, args, Needs::kStore, &installation,
-          [&] {
-            return Subjects::Of(Subjects::Kind::kContainers, ContainersOf({source, target}));
-          },
+          &app, args, Needs::kStore, &installation, [&] { return ContainersOf(source, target); },
           [&] { return source == "-"; })) {
     return *status;
   }

@@ -17,6 +17,7 @@
 #include "vmm/cli/installation.h"
 #include "vmm/cli/interruption.h"
 #include "vmm/cli/message.h"
+#include "vmm/cli/pc_containers.h"
 #include "vmm/cli/place.h"
 #include "vmm/container/attach_client.h"
 #include "vmm/container/config.h"
@@ -71,6 +72,8 @@ absl::StatusOr<container::Outcome> Exec(const Installation& installation, const 
   HULL_ASSIGN_OR_RETURN(const std::unique_ptr<container::ContainerStore> store,
                         OpenContainers(installation));
   HULL_ASSIGN_OR_RETURN(const Named container, FindContainer(store.get(), flags.container));
+  HULL_RETURN_IF_ERROR(
+      RefusePc(container.info, "processes to be beside (hull sendkeys types on it)"));
   constexpr char kOnlyRunning[] = "can only create exec sessions on running containers";
   if (!Runs(container.info)) return WrongState(container.info, kOnlyRunning);
   HULL_ASSIGN_OR_RETURN(const container::ExecRequest request,

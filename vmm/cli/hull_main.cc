@@ -25,9 +25,11 @@
 #include "vmm/cli/ps_command.h"
 #include "vmm/cli/registry_commands.h"
 #include "vmm/cli/run_command.h"
+#include "vmm/cli/screen_commands.h"
 #include "vmm/cli/start_command.h"
 #include "vmm/cli/stop_command.h"
 #include "vmm/cli/version.h"
+#include "vmm/cli/volume_command.h"
 #include "vmm/container/outcome.h"
 #include "vmm/emulated_host/emulated_host.h"
 
@@ -50,6 +52,10 @@ Usage: hull VERB [ARG...]
   cp       Copy files out of one or in   diff    Show what one has changed
   export   Write all files of one
 
+Containers that are a PC, for DOS and the like:
+  screentext  Print its screen           sendkeys  Type on its keyboard
+  screenshot  Write a picture of it
+
   images   List images                   pull    Fetch one from a registry
   load     Take some from an archive     push    Send one to a registry
   save     Write some to an archive      login   Log in to a registry
@@ -59,7 +65,7 @@ Usage: hull VERB [ARG...]
   import   Make one of a PC's disk
 
   info     Show if this machine is fit   host    Manage the emulated host
-  version  Print the version
+  version  Print the version             volume  Manage disks that outlive containers
 
 hull VERB --help tells more. The exit status is the verb's or the container's;
 125 if Hull failed, 126 and 127 if the command cannot be executed or found.
@@ -96,10 +102,14 @@ constexpr Verb kVerbs[] = {
     {"pause", PauseCommand},
     {"unpause", UnpauseCommand},
     {"wait", WaitCommand},
+    {"screentext", ScreentextCommand},
+    {"screenshot", ScreenshotCommand},
+    {"sendkeys", SendkeysCommand},
     {"rename", RenameCommand},
     {"cp", CopyCommand},
     {"diff", DiffCommand},
     {"export", ExportCommand},
+    {"volume", VolumeCommand},
     {"images", ImagesCommand},
     {"load", LoadCommand},
     {"import", ImportCommand},

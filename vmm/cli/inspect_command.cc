@@ -28,6 +28,8 @@
 #include "vmm/container/disk.h"
 #include "vmm/container/log_format.h"
 #include "vmm/container/monitor.h"
+#include "vmm/container/mounts.h"
+#include "vmm/container/volume_store.h"
 
 namespace hull::cli {
 namespace {
@@ -69,7 +71,8 @@ json Host() {
   return host;
 }
 
-json Describe(const ContainerStore& store, const ContainerInfo& info) {
+json Describe(const Installation& installation, const ContainerStore& store,
+              const ContainerInfo& info) {
   const container::Config& config = info.config;
   const container::State& state = info.state;
   const container::Process& process = config.process;
@@ -93,6 +96,22 @@ json Describe(const ContainerStore& store, const ContainerInfo& info) {
     const absl::StatusOr<container::DiskUsage> usage =
         container::LookAtDisk(container::LayerPath(directory));
     if (usage.ok()) storage["AllocatedBytes"] = usage->allocated_bytes;
+  }
+  json mounts = json::array();
+  for (size_t i = 0; i < config.mounts.size(); ++i) {
+    const container::Mount& mount = config.mounts[i];
+    const bool volume = mount.type == container::MountType::kVolume;
+    std::string source;
+    if (volume) {
+      source = mount.volume.empty() ? container::OwnVolumePath(directory, i)
+                                    : container::VolumePath(installation.root, mount.volume);
+    }
+    mounts.push_back({{"Type", volume ? "volume" : "tmpfs"},
+                      {"Name", mount.volume},
+                      {"Source", std::move(source)},
+                      {"Destination", mount.target},
+                      {"Driver", volume ? "local" : ""},
+                      {"RW", !mount.read_only}});
   }
   json log = {{"Type", config.log_max_bytes > 0 ? "cri" : "none"},
               {"Path", config.log_max_bytes > 0 ? container::LogPath(directory, 0) : ""},
@@ -126,11 +145,12 @@ json Describe(const ContainerStore& store, const ContainerInfo& info) {
         {"OpenStdin", process.attach_stdin},
         {"StopSignal", config.stop_signal},
         {"StopTimeout", config.stop_timeout_seconds}}},
+      {"Mounts", std::move(mounts)},
       {"HostConfig",
        {{"AutoRemove", config.remove},
         {"ReadonlyRootfs", config.read_only},
         {"Memory", config.memory_bytes},
-        {"NanoCpus", uint64_t{config.cpus} * 1'000'000'000},
+        {"NanoCpus", config.cpu_millis * 1'000'000},
         {"LogConfig", std::move(log)}}},
       {"Machine",
        {{"Vcpus", config.cpus},
@@ -138,6 +158,8 @@ json Describe(const ContainerStore& store, const ContainerInfo& info) {
         {"RootImage", config.root_image},
         {"Storage", std::move(storage)},
         {"Console", config.console},
+        {"Model", config.pc.has_value() ? "pc" : "micro"},
+        {"Boot", config.pc.has_value() ? config.pc->boot : ""},
         {"VmmPid", state.vmm_pid},
         {"MonitorPid", state.monitor_pid},
         {"Cgroup", CgroupOf(state.vmm_pid)},
@@ -151,7 +173,7 @@ absl::StatusOr<json> InspectOne(const Installation& installation, ContainerStore
                                 const std::string& name, const std::string& type) {
   if (type == "image") return InspectImageByName(installation, name);
   const absl::StatusOr<Named> found = FindContainer(store, name);
-  if (found.ok()) return Describe(*store, found->info);
+  if (found.ok()) return Describe(installation, *store, found->info);
   if (type == "all" && absl::IsNotFound(found.status())) {
     absl::StatusOr<json> image = InspectImageByName(installation, name);
     if (image.ok()) return image;

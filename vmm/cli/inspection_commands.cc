@@ -21,6 +21,7 @@
 #include "vmm/cli/format_template.h"
 #include "vmm/cli/installation.h"
 #include "vmm/cli/message.h"
+#include "vmm/cli/pc_containers.h"
 #include "vmm/cli/usage_formatter.h"
 #include "vmm/cli/vmm_memory.h"
 #include "vmm/container/agent_messages.h"
@@ -73,6 +74,7 @@ Row ProcessRow(const ListedProcess& process) {
 absl::StatusOr<std::string> Top(const Installation& installation, const std::string& name) {
   HULL_ASSIGN_OR_RETURN(const std::unique_ptr<ContainerStore> store, OpenContainers(installation));
   HULL_ASSIGN_OR_RETURN(const Named container, FindContainer(store.get(), name));
+  HULL_RETURN_IF_ERROR(RefusePc(container.info, "processes"));
   constexpr char kOnlyRunning[] = "top can only be used on running containers";
   if (!Runs(container.info)) return WrongState(container.info, kOnlyRunning);
   HULL_ASSIGN_OR_RETURN(const UniqueFd socket, Connect(store.get(), container.info.config.id));
@@ -177,6 +179,7 @@ absl::StatusOr<std::vector<Named>> Running(ContainerStore* store,
   std::vector<Named> running;
   for (const std::string& name : names) {
     HULL_ASSIGN_OR_RETURN(Named container, FindContainer(store, name));
+    HULL_RETURN_IF_ERROR(RefusePc(container.info, "agent that could tell what it uses"));
     if (!Runs(container.info)) {
       return WrongState(container.info, "stats can only be used on running containers");
     }
@@ -185,7 +188,7 @@ absl::StatusOr<std::vector<Named>> Running(ContainerStore* store,
   if (!names.empty()) return running;
   HULL_ASSIGN_OR_RETURN(std::vector<container::ContainerInfo> infos, store->List());
   for (container::ContainerInfo& info : infos) {
-    if (info.state.status != container::Status::kRunning) continue;
+    if (info.state.status != container::Status::kRunning || info.config.pc.has_value()) continue;
     std::string id = info.config.id;
     running.push_back({.name = std::move(id), .info = std::move(info)});
   }

@@ -34,6 +34,9 @@ using container::MonitorConnection;
 // Where the monitor finds what it inherits.
 constexpr int kMonitorLock = 3;
 constexpr int kMonitorClient = 4;
+// Debian's seabios.
+constexpr char kFirmware[] = "/usr/share/seabios/bios.bin";
+constexpr char kVideoFirmware[] = "/usr/share/seabios/vgabios-isavga.bin";
 
 constexpr std::pair<ClientMode, const char*> kModes[] = {
     {ClientMode::kOwner, "owner"},
@@ -176,7 +179,9 @@ int MonitorCommand(const std::vector<std::string>& args) {
   options.paths = {.root = args[1], .run = args[2]};
   options.files = {.vmm = absl::StrCat(libexec, "/hull-vmm"),
                    .kernel = absl::StrCat(share, "/vmlinux"),
-                   .initramfs = absl::StrCat(share, "/initramfs.cpio")};
+                   .initramfs = absl::StrCat(share, "/initramfs.cpio"),
+                   .firmware = kFirmware,
+                   .video_firmware = kVideoFirmware};
   if (!args[5].empty()) {
     const absl::StatusOr<sandbox::UserRange> users = sandbox::ParseUserRange(args[5]);
     if (!users.ok()) return ReportFailure(users.status());

@@ -23,6 +23,7 @@
 #include "vmm/cli/load_progress.h"
 #include "vmm/cli/message.h"
 #include "vmm/cli/monitor_command.h"
+#include "vmm/cli/pc_containers.h"
 #include "vmm/cli/place.h"
 #include "vmm/cli/run_flags.h"
 #include "vmm/container/config.h"
@@ -34,6 +35,7 @@
 #include "vmm/container/process.h"
 #include "vmm/container/raw_terminal.h"
 #include "vmm/container/signals.h"
+#include "vmm/container/volume_store.h"
 
 namespace hull::cli {
 namespace {
@@ -74,7 +76,8 @@ absl::StatusOr<container::Config> BuildConfig(const RunFlags& flags,
   config.read_only = flags.read_only;
   config.console = flags.console;
   config.remove = flags.remove;
-  config.cpus = flags.cpus;
+  config.cpus = flags.cpus.count;
+  config.cpu_millis = flags.cpus.millis;
   config.memory_bytes = flags.memory_bytes;
   // Where nothing is kept there is nothing to keep it on.
   const bool keeps = !flags.remove && !flags.read_only;
@@ -86,6 +89,11 @@ absl::StatusOr<container::Config> BuildConfig(const RunFlags& flags,
   }
   config.stop_timeout_seconds = flags.stop_timeout_seconds;
   config.log_max_bytes = flags.log_max_bytes;
+  config.mounts = flags.mounts;
+  if (image.machine.has_value()) {
+    HULL_RETURN_IF_ERROR(CompletePcConfig(flags, image, &config));
+    return config;
+  }
   container::ProcessOptions options = {.entrypoint = flags.entrypoint,
                                        .command = flags.command,
                                        .env_files = flags.env_files,
@@ -183,10 +191,14 @@ std::optional<int> Prepare(const std::string& verb, const std::vector<std::strin
   return std::nullopt;
 }
 
-absl::Status MakeLayer(const Installation& installation, const container::ContainerStore& store,
+// Of a container that is in the store: from then on nobody removes its volumes.
+absl::Status MakeDisks(const Installation& installation, const container::ContainerStore& store,
                        const container::Config& config) {
-  if (config.storage_bytes == 0) return absl::OkStatus();
+  if (!container::HasDisks(config)) return absl::OkStatus();
   HULL_ASSIGN_OR_RETURN(const container::DiskMaker maker, installation.DiskMaker());
+  HULL_RETURN_IF_ERROR(container::VolumeStore(installation.root, maker)
+                           .CreateFor(config, store.StateDirectory(config.id)));
+  if (config.storage_bytes == 0) return absl::OkStatus();
   return Annotate(container::MakeDisk(maker, container::LayerPath(store.StateDirectory(config.id)),
                                       config.storage_bytes),
                   "the container's disk cannot be made");
@@ -199,10 +211,9 @@ absl::StatusOr<std::string> CreateContainer(const Request& request) {
   HULL_ASSIGN_OR_RETURN(const std::unique_ptr<container::ContainerStore> store,
                         OpenContainers(request.installation));
   HULL_ASSIGN_OR_RETURN(const UniqueFd lock, store->Create(config));
-  absl::Status status = MakeLayer(request.installation, *store, config);
-  if (status.ok()) {
-    status = store->WriteState(config, {.status = container::Status::kCreated});
-  }
+  absl::Status status = MakeDisks(request.installation, *store, config);
+  if (status.ok()) status = MakePcDisk(*store, config);
+  if (status.ok()) status = store->WriteState(config, {.status = container::Status::kCreated});
   if (status.ok()) status = cidfile.Write(config.id);
   if (!status.ok()) {
     store->Finish(config, /*discard=*/true).IgnoreError();  // the first error is the one to tell
@@ -221,7 +232,8 @@ absl::StatusOr<container::Outcome> RunContainer(const Request& request) {
   HULL_ASSIGN_OR_RETURN(const std::unique_ptr<container::ContainerStore> store,
                         OpenContainers(request.installation));
   HULL_ASSIGN_OR_RETURN(UniqueFd lock, store->Create(config));
-  absl::Status status = MakeLayer(request.installation, *store, config);
+  absl::Status status = MakeDisks(request.installation, *store, config);
+  if (status.ok()) status = MakePcDisk(*store, config);
   if (status.ok()) status = cidfile.Write(config.id);
   StartedMonitor monitor;
   if (status.ok()) {
@@ -236,10 +248,11 @@ absl::StatusOr<container::Outcome> RunContainer(const Request& request) {
     return status;
   }
   if (!flags.detach) {
-    return AttachToStarted(std::move(monitor), config, store.get(),
-                           {.attach_stdin = flags.interactive,
-                            .terminal = flags.terminal,
-                            .detach_keys = flags.detach_keys});
+    container::AttachOptions options = {.attach_stdin = flags.interactive,
+                                        .terminal = flags.terminal,
+                                        .detach_keys = flags.detach_keys};
+    ShowPcScreen(config, flags.detach_keys_text, &options);
+    return AttachToStarted(std::move(monitor), config, store.get(), options);
   }
   HULL_ASSIGN_OR_RETURN(const std::optional<container::Outcome> ended,
                         AwaitStart(std::move(monitor), config, store.get(), *request.interruption));

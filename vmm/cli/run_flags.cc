@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <iterator>
 #include <memory>
+#include <tuple>
 #include <utility>
 
 #include "CLI/CLI.hpp"
@@ -34,6 +35,9 @@ struct RawValues {
   std::string cpus;
   std::string memory;
   std::string storage_size;
+  std::vector<std::string> volumes;
+  std::vector<std::string> mounts;
+  std::vector<std::string> tmpfs;
   std::string entrypoint;
   std::string stop_signal;
   std::string stop_timeout;
@@ -51,10 +55,19 @@ void DefineFlags(absl::string_view verb, CLI::App* app, RunFlags* flags, RawValu
   }
   app->add_flag("--rm", flags->remove, "Remove the container when it has ended");
   app->add_option("--name", flags->name, "Name of the container (default: its short id)");
-  app->add_option("--cpus", raw->cpus, "CPUs, 1 to 32 (default: 1)");
+  app->add_option("--cpus", raw->cpus, "CPUs, 0.01 to 32 (default: 1)");
   app->add_option("-m,--memory", raw->memory, "Memory: number and b, k, m or g (default: 128m)");
   app->add_option("--storage-size", raw->storage_size,
                   "Disk for its writes (default: 10g; 0 or --rm: none)");
+  for (const auto& [name, values, text] :
+       {std::tuple("-v,--volume", &raw->volumes, "[NAME:]/PATH[:ro]; also --mount, --tmpfs"),
+        std::tuple("--mount", &raw->mounts, ""), std::tuple("--tmpfs", &raw->tmpfs, "")}) {
+    CLI::Option* const option = app->add_option(name, *values, text)
+                                    ->type_size(1)
+                                    ->expected(1)
+                                    ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    if (*text == '\0') option->group("");
+  }
   app->add_option("-e,--env", flags->env, "NAME=VALUE, or NAME to pass this shell's; repeatable")
       ->type_size(1)
       ->expected(1)
@@ -84,6 +97,30 @@ void DefineFlags(absl::string_view verb, CLI::App* app, RunFlags* flags, RawValu
   app->add_option("--detach-keys", raw->detach_keys, "")->group("");
 }
 
+absl::Status ParseMounts(const RawValues& raw, std::vector<container::Mount>* mounts) {
+  const struct {
+    const char* flag;
+    const std::vector<std::string>& values;
+    absl::StatusOr<container::Mount> (*parse)(absl::string_view);
+  } kinds[] = {{"--volume", raw.volumes, container::ParseVolumeFlag},
+               {"--mount", raw.mounts, container::ParseMountFlag},
+               {"--tmpfs", raw.tmpfs, container::ParseTmpfsFlag}};
+  for (const auto& kind : kinds) {
+    for (const std::string& value : kind.values) {
+      absl::StatusOr<container::Mount> mount = kind.parse(value);
+      if (!mount.ok()) return Annotate(mount.status(), kind.flag);
+      mounts->push_back(*std::move(mount));
+    }
+  }
+  // What is below another is mounted after it.
+  std::stable_sort(mounts->begin(), mounts->end(),
+                   [](const container::Mount& a, const container::Mount& b) {
+                     return std::count(a.target.begin(), a.target.end(), '/') <
+                            std::count(b.target.begin(), b.target.end(), '/');
+                   });
+  return container::ValidateMounts(*mounts);
+}
+
 absl::Status CheckValues(const CLI::App& app, const RawValues& raw, uint64_t host_memory_bytes,
                          RunFlags* flags) {
   if (app.count("--name") > 0) {
@@ -93,7 +130,7 @@ absl::Status CheckValues(const CLI::App& app, const RawValues& raw, uint64_t hos
     HULL_RETURN_IF_ERROR(Annotate(container::ValidateHostname(flags->hostname), "--hostname"));
   }
   if (app.count("--cpus") > 0) {
-    absl::StatusOr<uint32_t> cpus = container::ParseCpus(raw.cpus);
+    absl::StatusOr<container::Cpus> cpus = container::ParseCpus(raw.cpus);
     if (!cpus.ok()) return Annotate(cpus.status(), "--cpus");
     flags->cpus = *cpus;
   }
@@ -108,10 +145,12 @@ absl::Status CheckValues(const CLI::App& app, const RawValues& raw, uint64_t hos
     if (!bytes.ok()) return Annotate(bytes.status(), "--storage-size");
     flags->storage_bytes = *bytes;
   }
+  HULL_RETURN_IF_ERROR(ParseMounts(raw, &flags->mounts));
   if (app.count("--entrypoint") > 0) flags->entrypoint = raw.entrypoint;
   absl::StatusOr<container::DetachKeys> keys = container::DetachKeys::Parse(raw.detach_keys);
   if (!keys.ok()) return Annotate(keys.status(), "--detach-keys");
   flags->detach_keys = *std::move(keys);
+  flags->detach_keys_text = raw.detach_keys;
   if (app.count("--stop-signal") > 0) {
     absl::StatusOr<uint32_t> signal = container::ParseSignal(raw.stop_signal);
     if (!signal.ok()) return Annotate(signal.status(), "--stop-signal");

@@ -13,6 +13,7 @@
 #include "vmm/container/detach_keys.h"
 #include "vmm/container/limits.h"
 #include "vmm/container/log_format.h"
+#include "vmm/container/mounts.h"
 #include "vmm/container/signals.h"
 
 namespace hull::cli {
@@ -21,11 +22,12 @@ struct RunFlags {
   std::string help;  // not empty: the user asked for this text, and nothing else is set
   bool remove = false;
   std::string name;  // empty: Hull chooses
-  uint32_t cpus = container::kDefaultCpus;
+  container::Cpus cpus;
   uint64_t memory_bytes = container::kDefaultMemoryBytes;
   // Size of the disk for what it writes; 0: none, it is kept in memory; absent: as the other flags
   // have it.
   std::optional<uint64_t> storage_bytes;
+  std::vector<container::Mount> mounts;
   std::vector<std::string> env;
   std::vector<std::string> env_files;
   std::string working_directory;
@@ -37,6 +39,7 @@ struct RunFlags {
   bool interactive = false;
   bool terminal = false;
   container::DetachKeys detach_keys;
+  std::string detach_keys_text;  // as they were given
   bool detach = false;
   std::vector<std::string> labels;      // as they were given
   std::string cidfile;                  // path of a file for the id; empty: none

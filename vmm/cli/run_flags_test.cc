@@ -31,7 +31,7 @@ TEST(RunFlagsTest, Defaults) {
   ASSERT_TRUE(flags.ok()) << flags.status();
   EXPECT_EQ(flags->image, "busybox");
   EXPECT_THAT(flags->command, IsEmpty());
-  EXPECT_EQ(flags->cpus, 1u);
+  EXPECT_EQ(flags->cpus.count, 1u);
   EXPECT_EQ(flags->memory_bytes, uint64_t{128} << 20);
   EXPECT_FALSE(flags->remove || flags->interactive || flags->console || flags->read_only);
   EXPECT_FALSE(flags->entrypoint.has_value());
@@ -46,7 +46,7 @@ TEST(RunFlagsTest, EveryFlag) {
   ASSERT_TRUE(flags.ok()) << flags.status();
   EXPECT_TRUE(flags->remove && flags->read_only && flags->console && flags->interactive);
   EXPECT_EQ(flags->name, "web");
-  EXPECT_EQ(flags->cpus, 2u);
+  EXPECT_EQ(flags->cpus.count, 2u);
   EXPECT_EQ(flags->memory_bytes, uint64_t{64} << 20);
   EXPECT_THAT(flags->env, ElementsAre("A=1", "B=2", "C="));
   EXPECT_THAT(flags->env_files, ElementsAre("f"));
@@ -100,6 +100,17 @@ TEST(RunFlagsTest, MistakesAreNamed) {
   EXPECT_THAT(Error({"--storage-size", "1m", "busybox"}), HasSubstr("--storage-size"));
 }
 
+TEST(RunFlagsTest, MountsInTheOrderOfTheirDepth) {
+  const absl::StatusOr<RunFlags> flags = Parse(
+      {"-v", "a:/x/y", "--tmpfs", "/x", "--mount=type=volume,src=b,dst=/z", "-v/own", "busybox"});
+  ASSERT_TRUE(flags.ok()) << flags.status();
+  std::vector<std::string> targets;
+  for (const container::Mount& mount : flags->mounts) targets.push_back(mount.target);
+  EXPECT_THAT(targets, ElementsAre("/own", "/z", "/x", "/x/y"));
+  EXPECT_THAT(Error({"-v", "a:b", "busybox"}), HasSubstr("--volume"));
+  EXPECT_THAT(Error({"-v", "a:/x", "--tmpfs", "/x", "busybox"}), HasSubstr("twice"));
+}
+
 TEST(RunFlagsTest, TheDiskForWhatIsWritten) {
   EXPECT_EQ(Parse({"busybox"})->storage_bytes, std::nullopt);
   EXPECT_EQ(Parse({"--storage-size", "0", "busybox"})->storage_bytes, 0u);
@@ -146,6 +157,9 @@ TEST(RunFlagsTest, HelpFitsAScreenAndListsEveryFlag) {
                              "--stop-timeout",
                              "--log-max-size",
                              "--storage-size",
+                             "-v,--volume",
+                             "--mount",
+                             "--tmpfs",
                              "IMAGE [CMD [ARG...]]"}) {
       EXPECT_THAT(help, HasSubstr(name));
     }

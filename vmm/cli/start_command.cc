@@ -1,6 +1,7 @@
 #include "vmm/cli/start_command.h"
 
 #include <signal.h>
+#include <unistd.h>
 
 #include <memory>
 #include <optional>
@@ -18,6 +19,7 @@
 #include "vmm/cli/interruption.h"
 #include "vmm/cli/message.h"
 #include "vmm/cli/monitor_command.h"
+#include "vmm/cli/pc_containers.h"
 #include "vmm/cli/stop_command.h"
 #include "vmm/cli/usage_formatter.h"
 #include "vmm/container/attach_client.h"
@@ -149,6 +151,7 @@ int StartCommand(const std::vector<std::string>& args) {
     container::AttachOptions options = {.attach_stdin = interactive && config.process.attach_stdin,
                                         .terminal = config.process.terminal,
                                         .detach_keys = *keys};
+    ShowPcScreen(config, detach_keys, &options);
     if (attach && found->info.alive) {
       options.ask_for_output = true;
       return Report(AttachToRunning(store, *found, options));
@@ -206,12 +209,18 @@ int AttachCommand(const std::vector<std::string>& args) {
     return container::kHullFailed;
   }
   const container::Process& process = found->info.config.process;
-  return Report(AttachToRunning(store->get(), *found,
-                                {.attach_stdin = !no_stdin && process.attach_stdin,
-                                 .ask_for_output = true,
-                                 .forward_signals = sig_proxy,
-                                 .terminal = process.terminal,
-                                 .detach_keys = *keys}));
+  container::AttachOptions options = {.attach_stdin = !no_stdin && process.attach_stdin,
+                                      .ask_for_output = true,
+                                      .forward_signals = sig_proxy,
+                                      .terminal = process.terminal,
+                                      .detach_keys = *keys};
+  // A machine has a screen, however it was started.
+  if (found->info.config.pc.has_value() && !no_stdin && isatty(STDIN_FILENO) == 1 &&
+      isatty(STDOUT_FILENO) == 1) {
+    options.attach_stdin = options.terminal = true;
+  }
+  ShowPcScreen(found->info.config, detach_keys, &options);
+  return Report(AttachToRunning(store->get(), *found, options));
 }
 
 int RestartCommand(const std::vector<std::string>& args) {

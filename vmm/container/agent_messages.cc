@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "guest-agent/protocol/agent.pb.h"
 #include "guest-agent/protocol/framing.h"
 #include "vmm/base/status_macros.h"
@@ -17,9 +18,8 @@ namespace {
 // The root image is the first virtio block device of the machine.
 constexpr char kRootDevice[] = "/dev/vda";
 constexpr char kRootFilesystem[] = "erofs";
-// The writable layer, if it is on a disk, is the second.
-constexpr char kLayerDevice[] = "/dev/vdb";
-constexpr char kLayerFilesystem[] = "ext4";
+// The writable layer, if it is on a disk, is the second, and volumes follow.
+constexpr char kDiskFilesystem[] = "ext4";
 constexpr uint32_t kFileMode = 0644;
 
 absl::Status AppendFrame(const agent::HostMessage& message, std::string* frames) {
@@ -43,17 +43,46 @@ void AddFile(absl::string_view path, std::string content, agent::ContainerSpec* 
   file->set_mode(kFileMode);
 }
 
+// Of the disks behind the root.
+std::string DiskDevice(size_t number) {
+  return absl::StrCat("/dev/vd", std::string(1, static_cast<char>('b' + number)));
+}
+
+void FillMount(const Mount& from, std::string device, agent::Mount* mount) {
+  mount->set_target(from.target);
+  if (from.type == MountType::kVolume) {
+    mount->set_device(std::move(device));
+    mount->set_filesystem_type(kDiskFilesystem);
+    mount->set_options("discard");
+  } else {
+    mount->set_filesystem_type("tmpfs");
+    std::string options = absl::StrFormat("mode=%o", from.tmpfs_mode);
+    if (from.tmpfs_bytes > 0) absl::StrAppend(&options, ",size=", from.tmpfs_bytes);
+    mount->set_options(options);
+  }
+  mount->set_read_only(from.read_only);
+  mount->set_allow_suid(from.allow_suid);
+  mount->set_allow_devices(from.allow_devices);
+  mount->set_allow_exec(from.allow_exec);
+  mount->set_copy_image(from.copy_image);
+}
+
 void FillContainer(const Config& config, agent::ContainerSpec* container) {
   container->set_hostname(config.hostname);
   container->mutable_root()->set_device(kRootDevice);
   container->mutable_root()->set_filesystem_type(kRootFilesystem);
   container->mutable_root()->set_read_only(config.read_only);
   // With a read-only root, it is what /run and /tmp are on.
+  size_t disks = 0;
   if (config.storage_bytes > 0) {
-    container->mutable_root()->mutable_disk()->set_device(kLayerDevice);
-    container->mutable_root()->mutable_disk()->set_filesystem_type(kLayerFilesystem);
+    container->mutable_root()->mutable_disk()->set_device(DiskDevice(disks++));
+    container->mutable_root()->mutable_disk()->set_filesystem_type(kDiskFilesystem);
   } else {
     container->mutable_root()->mutable_tmpfs();
+  }
+  for (const Mount& mount : config.mounts) {
+    const bool disk = mount.type == MountType::kVolume;
+    FillMount(mount, disk ? DiskDevice(disks++) : "", container->add_mounts());
   }
   AddFile("/etc/hostname", absl::StrCat(config.hostname, "\n"), container);
   AddFile("/etc/hosts",

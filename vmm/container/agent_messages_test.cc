@@ -92,6 +92,33 @@ TEST(AgentMessagesTest, TheLayerCanBeOnADisk) {
   EXPECT_EQ(root.disk().filesystem_type(), "ext4");
 }
 
+TEST(AgentMessagesTest, MountsAndTheirDevices) {
+  Config config = Example();
+  config.mounts = {*ParseVolumeFlag("a:/a:ro"), *ParseTmpfsFlag("/t:size=1k,mode=700"),
+                   *ParseVolumeFlag("b:/b:nocopy,suid")};
+  for (const bool layer : {false, true}) {
+    config.storage_bytes = layer ? uint64_t{64} << 20 : 0;
+    const agent::ContainerSpec container =
+        Decode(*StartContainerFrames(config, kToken))[1].start_container().container();
+    ASSERT_EQ(container.mounts_size(), 3);
+    const agent::Mount& a = container.mounts(0);
+    EXPECT_EQ(a.target(), "/a");
+    EXPECT_EQ(a.device(), layer ? "/dev/vdc" : "/dev/vdb");
+    EXPECT_EQ(a.filesystem_type(), "ext4");
+    EXPECT_TRUE(a.read_only() && a.allow_exec() && a.copy_image());
+    EXPECT_FALSE(a.allow_suid() || a.allow_devices());
+    const agent::Mount& tmpfs = container.mounts(1);
+    EXPECT_EQ(tmpfs.device(), "");
+    EXPECT_EQ(tmpfs.filesystem_type(), "tmpfs");
+    EXPECT_EQ(tmpfs.options(), "mode=700,size=1024");
+    EXPECT_FALSE(tmpfs.allow_exec());
+    const agent::Mount& b = container.mounts(2);
+    EXPECT_EQ(b.device(), layer ? "/dev/vdd" : "/dev/vdc");
+    EXPECT_TRUE(b.allow_suid());
+    EXPECT_FALSE(b.copy_image());
+  }
+}
+
 TEST(AgentMessagesTest, WhatIsTooLargeForAFrameIsRefused) {
   Config config = Example();
   config.process.args.push_back(std::string(agent::kMaxHostMessageBytes, 'x'));

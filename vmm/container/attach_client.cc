@@ -9,9 +9,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -21,7 +24,10 @@
 #include "vmm/container/attach_protocol.h"
 #include "vmm/container/attach_socket.h"
 #include "vmm/container/detach_keys.h"
+#include "vmm/container/keys.h"
+#include "vmm/container/pc_terminal.h"
 #include "vmm/container/raw_terminal.h"
+#include "vmm/container/screen.h"
 #include "vmm/event/event_loop.h"
 
 namespace hull::container {
@@ -31,6 +37,12 @@ namespace {
 // thinks.
 constexpr int kInterruptsToKill = 3;
 constexpr absl::Duration kInterruptsWithin = absl::Seconds(4);
+
+// A pc machine's screen on the terminal.
+constexpr absl::Duration kScreenInterval = absl::Milliseconds(50);
+constexpr absl::Duration kRestOfKey = absl::Milliseconds(100);
+constexpr size_t kMaxKeyCodes = 1024;
+constexpr size_t kMaxCodesAtOnce = 64;
 
 // A standard stream, used without blocking and without a change to the file it shares.
 class StandardStream {
@@ -90,7 +102,9 @@ class Client : public AttachSocket::Handler {
     if (options_.terminal) HULL_RETURN_IF_ERROR(StartTerminal());
     if (!options_.exec_request.empty()) SendExecRequest();
     if (options_.attach_stdin) StartStdin();
+    if (!options_.pc_name.empty()) StartPc();
     const absl::Status ran = loop_->Run();
+    if (painter_.has_value()) WriteOut(&out_, AttachType::kConsole, ScreenPainter::Leave());
     raw_terminal_.Restore();
     HULL_RETURN_IF_ERROR(ran);
     HULL_RETURN_IF_ERROR(status_);
@@ -107,8 +121,10 @@ class Client : public AttachSocket::Handler {
         }
         return;
       case AttachType::kStandardOutput:
+        if (painter_.has_value()) return;  // it is on the screen
         return WriteOut(&out_, AttachType::kStandardOutput, frame.data);
       case AttachType::kStandardError:
+        if (painter_.has_value()) return;  // it would be in the midst of the screen
         return WriteOut(&err_, AttachType::kStandardError, frame.data);
       case AttachType::kConsole:
         return WriteOut(&err_, AttachType::kConsole, frame.data);
@@ -117,6 +133,8 @@ class Client : public AttachSocket::Handler {
       case AttachType::kNotice:
         return WriteOut(&err_, AttachType::kConsole,
                         absl::StrCat("hull: ", frame.data, raw_terminal_.raw() ? "\r\n" : "\n"));
+      case AttachType::kControlReply:
+        return OnControlReply(frame);
       case AttachType::kStdinCredit:
         credit_ = std::min(credit_ + frame.number, kInitialStdinCredit);
         return PumpStdin();
@@ -262,7 +280,10 @@ class Client : public AttachSocket::Handler {
   // What the user types at a terminal, less the keys that detach.
   void SendTyped(absl::string_view typed) {
     const DetachKeys::Typed keys = detach_keys_.Filter(typed);
-    if (!keys.bytes.empty()) {
+    if (painter_.has_value()) {
+      Press(typed_keys_.Feed(keys.bytes));
+      AwaitRestOfKey();
+    } else if (!keys.bytes.empty()) {
       credit_ -= std::min(credit_, static_cast<uint32_t>(keys.bytes.size()));
       socket_->Send({.type = AttachType::kStdin, .data = keys.bytes});
     }
@@ -278,6 +299,83 @@ class Client : public AttachSocket::Handler {
       rest.remove_prefix(std::min(rest.size(), kMaxAttachPayload));
     }
     socket_->Send({.type = AttachType::kExec});
+  }
+
+  // ---- A pc machine ----
+
+  void StartPc() {
+    painter_.emplace(
+        absl::StrCat(" ", options_.pc_name, ": ", options_.detach_hint, " leaves it running "),
+        absl::StrCat("The screen of ", options_.pc_name,
+                     " shows graphics: hull screenshot makes a picture of it."));
+    WriteOut(&out_, AttachType::kConsole, painter_->Enter());
+    LookAtScreen();
+  }
+
+  // One question of each kind at a time: a machine that answers slowly is asked less often.
+  void LookAtScreen() {
+    loop_->AddTimer(kScreenInterval, [this] { LookAtScreen(); });
+    // What a terminal has not taken yet is not drawn over.
+    if (screen_asked_ || !out_.rest.empty()) return;
+    screen_asked_ = true;
+    AskMachine("T");
+  }
+
+  void AskMachine(std::string request) {
+    questions_.push_back(request[0]);
+    socket_->Send({.type = AttachType::kControlRequest, .data = request});
+  }
+
+  void OnControlReply(const AttachFrame& frame) {
+    reply_.append(frame.data.data(), frame.data.size());
+    if (reply_.size() > kMaxControlReply || questions_.empty()) {
+      return Stop(absl::InvalidArgumentError("attach protocol: an answer that nobody asked for"));
+    }
+    if (frame.number == 0) return;
+    const std::string reply = std::exchange(reply_, std::string());
+    const char question = questions_.front();
+    questions_.pop_front();
+    if (question == 'T') {
+      screen_asked_ = false;
+      const absl::StatusOr<TextScreen> screen = ParseTextReply(reply);
+      if (!screen.ok()) return Stop(screen.status());
+      return WriteOut(&out_, AttachType::kConsole, painter_->Paint(*screen, OwnTerminalSize()));
+    }
+    const absl::StatusOr<size_t> taken = ParseKeysReply(reply, keys_asked_);
+    if (!taken.ok()) return Stop(taken.status());
+    codes_.erase(0, *taken);
+    keys_asked_ = 0;
+    if (*taken > 0) return SendCodes();
+    // It has yet to read others.
+    loop_->AddTimer(kScreenInterval, [this] { SendCodes(); });
+  }
+
+  void Press(absl::string_view keys) {
+    const absl::StatusOr<std::vector<KeyStroke>> strokes = ParseKeys(keys);
+    if (!strokes.ok()) return;  // too many at once
+    for (const KeyStroke& stroke : *strokes) {
+      // As a keyboard does with those that nobody reads.
+      if (codes_.size() + stroke.size() > kMaxKeyCodes) return;
+      codes_.append(stroke.begin(), stroke.end());
+    }
+    if (keys_asked_ == 0) SendCodes();
+  }
+
+  void SendCodes() {
+    if (codes_.empty() || keys_asked_ > 0) return;
+    keys_asked_ = std::min(codes_.size(), kMaxCodesAtOnce);
+    AskMachine(absl::StrCat("K", codes_.substr(0, keys_asked_)));
+  }
+
+  // An escape character is a key if nothing follows it.
+  void AwaitRestOfKey() {
+    if (rest_of_key_.has_value()) loop_->CancelTimer(*rest_of_key_);
+    rest_of_key_.reset();
+    if (!typed_keys_.pending()) return;
+    rest_of_key_ = loop_->AddTimer(kRestOfKey, [this] {
+      rest_of_key_.reset();
+      Press(typed_keys_.Flush());
+    });
   }
 
   // ---- The terminal ----
@@ -361,6 +459,16 @@ class Client : public AttachSocket::Handler {
   StandardStream in_{STDIN_FILENO};
   Output out_{STDOUT_FILENO};
   Output err_{STDERR_FILENO};
+
+  // Of a pc machine.
+  std::optional<ScreenPainter> painter_;
+  TypedKeys typed_keys_;
+  std::optional<EventLoop::Id> rest_of_key_;
+  std::deque<char> questions_;  // what the machine was asked and has not answered
+  bool screen_asked_ = false;
+  std::string reply_;  // its beginning
+  std::string codes_;  // of keys that the machine has not taken
+  size_t keys_asked_ = 0;
 
   std::unique_ptr<char[]> stdin_buffer_;
   std::optional<EventLoop::Id> stdin_watch_;  // absent: a regular file

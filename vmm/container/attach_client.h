@@ -29,6 +29,10 @@ struct AttachOptions {
   // raw mode meanwhile, its size is the process's, and these keys detach.
   bool terminal = false;
   DetachKeys detach_keys = {};
+  // The container is a pc machine, and this terminal its screen and keyboard; its name. Needs
+  // `terminal` and `attach_stdin`.
+  std::string pc_name = {};
+  std::string detach_hint = {};  // the detach keys as a person calls them
   // A further process to start and to be connected with (exec_request.h); empty: the container's.
   std::string exec_request = {};
 };

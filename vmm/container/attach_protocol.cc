@@ -35,7 +35,13 @@ absl::StatusOr<AttachFrame> DecodeAttachFrame(absl::string_view message) {
     case AttachType::kProcesses:
     case AttachType::kStatistics:
     case AttachType::kExecPart:
+    case AttachType::kControlRequest:
       frame.data = payload;
+      return frame;
+    case AttachType::kControlReply:
+      if (payload.empty() || ByteAt(payload, 0) > 1) return Malformed("a part of no answer");
+      frame.number = ByteAt(payload, 0);
+      frame.data = payload.substr(1);
       return frame;
     case AttachType::kHello:
     case AttachType::kExited:
@@ -95,6 +101,7 @@ std::string EncodeAttachFrame(const AttachFrame& frame) {
     case AttachType::kSignal:
     case AttachType::kOutputClosed:
     case AttachType::kFailed:
+    case AttachType::kControlReply:
       message += static_cast<char>(frame.number);
       break;
     case AttachType::kStdinCredit:

@@ -36,6 +36,7 @@ enum class AttachType : uint8_t {
   kProcesses = 10,      // a page of processes: ParseProcessPage() of agent_messages.h
   kStatistics = 11,     // ParseStatistics()
   kPaused = 12,  // u8: 1 if the machine is paused, 0 if it runs: the answer to kPause, kResume
+  kControlReply = 13,  // u8 whether it is the last part, bytes: the answer to kControlRequest
 
   // Client to monitor.
   kStdin = 32,         // bytes for the process
@@ -55,6 +56,7 @@ enum class AttachType : uint8_t {
   // The whole machine. Answered by kPaused, or by kFailed if the process does not run.
   kPause = 54,
   kResume = 55,
+  kControlRequest = 56,  // to a pc machine (vmm/machine/control_protocol.h), answered in order
 };
 
 // More processes of a container are not shown.

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 #include "vmm/base/status_macros.h"
+#include "vmm/container/names.h"
 
 namespace hull::container {
 namespace {
@@ -30,6 +31,15 @@ class ObjectWriter {
     for (size_t i = 0; i < values.size(); ++i) {
       if (i > 0) text_ += ',';
       AppendString(values[i]);
+    }
+    text_ += ']';
+  }
+  void Add(absl::string_view key, std::vector<ObjectWriter> values) {
+    Key(key);
+    text_ += '[';
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (i > 0) text_ += ',';
+      text_ += std::move(values[i]).Finish();
     }
     text_ += ']';
   }
@@ -165,6 +175,17 @@ class ObjectReader {
     if (status_.ok() && !value.is_object()) status_ = Wrong(key, "is not an object");
     return value;
   }
+  std::vector<json> TakeObjects(const char* key) {
+    json value = TakeValue(key);
+    std::vector<json> objects;
+    if (!status_.ok()) return objects;
+    if (!value.is_array()) {
+      status_ = Wrong(key, "is not a list");
+      return objects;
+    }
+    for (json& element : value) objects.push_back(std::move(element));
+    return objects;
+  }
   void CheckVersion(uint64_t known) {
     uint64_t version = 0;
     Take("version", &version);
@@ -224,6 +245,49 @@ absl::StatusOr<json> ParseObject(absl::string_view text) {
   return value;
 }
 
+std::vector<ObjectWriter> WriteMounts(const std::vector<Mount>& mounts) {
+  std::vector<ObjectWriter> objects;
+  for (const Mount& mount : mounts) {
+    ObjectWriter& object = objects.emplace_back();
+    object.Add("tmpfs", mount.type == MountType::kTmpfs);
+    object.Add("volume", mount.volume);
+    object.Add("target", mount.target);
+    object.Add("read_only", mount.read_only);
+    object.Add("allow_exec", mount.allow_exec);
+    object.Add("allow_suid", mount.allow_suid);
+    object.Add("allow_devices", mount.allow_devices);
+    object.Add("copy_image", mount.copy_image);
+    object.Add("tmpfs_bytes", mount.tmpfs_bytes);
+    object.Add("tmpfs_mode", mount.tmpfs_mode);
+  }
+  return objects;
+}
+
+absl::StatusOr<std::vector<Mount>> ReadMounts(std::vector<json> objects) {
+  std::vector<Mount> mounts;
+  for (json& element : objects) {
+    ObjectReader object(std::move(element));
+    Mount& mount = mounts.emplace_back();
+    bool tmpfs = false;
+    object.Take("tmpfs", &tmpfs);
+    object.Take("volume", &mount.volume);
+    object.Take("target", &mount.target);
+    object.Take("read_only", &mount.read_only);
+    object.Take("allow_exec", &mount.allow_exec);
+    object.Take("allow_suid", &mount.allow_suid);
+    object.Take("allow_devices", &mount.allow_devices);
+    object.Take("copy_image", &mount.copy_image);
+    object.Take("tmpfs_bytes", &mount.tmpfs_bytes);
+    object.Take("tmpfs_mode", &mount.tmpfs_mode);
+    HULL_RETURN_IF_ERROR(object.Finish());
+    mount.type = tmpfs ? MountType::kTmpfs : MountType::kVolume;
+    // It becomes part of a path.
+    if (!mount.volume.empty()) HULL_RETURN_IF_ERROR(ValidateName(mount.volume));
+  }
+  HULL_RETURN_IF_ERROR(ValidateMounts(mounts));
+  return mounts;
+}
+
 constexpr std::pair<Status, const char*> kStatusNames[] = {
     {Status::kCreated, "created"}, {Status::kRunning, "running"}, {Status::kPaused, "paused"},
     {Status::kExited, "exited"},   {Status::kFailed, "failed"},
@@ -256,8 +320,10 @@ std::string SerializeConfig(const Config& config) {
   object.Add("console", config.console);
   object.Add("remove", config.remove);
   object.Add("cpus", config.cpus);
+  object.Add("cpu_millis", config.cpu_millis);
   object.Add("memory_bytes", config.memory_bytes);
   object.Add("storage_bytes", config.storage_bytes);
+  object.Add("mounts", WriteMounts(config.mounts));
   object.Add("labels", config.labels);
   object.Add("stop_signal", config.stop_signal);
   object.Add("stop_timeout_seconds", config.stop_timeout_seconds);
@@ -288,8 +354,10 @@ absl::StatusOr<Config> ParseConfig(absl::string_view text) {
   object.Take("console", &config.console);
   object.Take("remove", &config.remove);
   object.Take("cpus", &config.cpus);
+  object.Take("cpu_millis", &config.cpu_millis);
   object.Take("memory_bytes", &config.memory_bytes);
   object.Take("storage_bytes", &config.storage_bytes);
+  std::vector<json> mounts = object.TakeObjects("mounts");
   object.Take("labels", &config.labels);
   object.Take("stop_signal", &config.stop_signal);
   object.Take("stop_timeout_seconds", &config.stop_timeout_seconds);
@@ -297,6 +365,7 @@ absl::StatusOr<Config> ParseConfig(absl::string_view text) {
   std::optional<json> pc_object;
   if (object.Has("pc")) pc_object = object.TakeObject("pc");
   HULL_RETURN_IF_ERROR(object.Finish());
+  HULL_ASSIGN_OR_RETURN(config.mounts, ReadMounts(std::move(mounts)));
   if (pc_object.has_value()) {
     ObjectReader pc(*std::move(pc_object));
     pc.Take("boot", &config.pc.emplace().boot);
@@ -319,6 +388,14 @@ absl::StatusOr<Config> ParseConfig(absl::string_view text) {
   config.process.terminal_size = {.rows = static_cast<uint16_t>(rows),
                                   .columns = static_cast<uint16_t>(columns)};
   return config;
+}
+
+bool HasDisks(const Config& config) {
+  if (config.storage_bytes > 0) return true;
+  for (const Mount& mount : config.mounts) {
+    if (mount.type == MountType::kVolume) return true;
+  }
+  return false;
 }
 
 const char* StatusName(Status status) {

@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "vmm/container/mounts.h"
 
 namespace hull::container {
 
@@ -69,10 +70,12 @@ struct Config {
   bool remove = false;   // the container is removed when it has ended
 
   uint32_t cpus = 0;
+  uint64_t cpu_millis = 0;  // thousandths of a processor's time for all of them together
   uint64_t memory_bytes = 0;
   // Size of the disk that takes what the container writes to its root (storage.h); 0: that is kept
   // in the guest's memory, and is gone when it ends.
   uint64_t storage_bytes = 0;
+  std::vector<Mount> mounts = {};  // in the order in which they are mounted; satisfy ValidateMounts
 
   std::vector<std::string> labels = {};  // KEY=VALUE, sorted, each key once
   uint32_t stop_signal = 15;             // what `hull stop` sends first
@@ -85,6 +88,9 @@ struct Config {
 
   friend bool operator==(const Config&, const Config&) = default;
 };
+
+// Whether anything of what it writes outlives its machine.
+bool HasDisks(const Config& config);
 
 enum class Status {
   kCreated,  // never started

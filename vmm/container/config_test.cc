@@ -29,8 +29,11 @@ Config Example() {
   config.read_only = true;
   config.remove = true;
   config.cpus = 2;
+  config.cpu_millis = 1500;
   config.memory_bytes = uint64_t{1} << 40;
   config.storage_bytes = uint64_t{10} << 30;
+  config.mounts = {*ParseVolumeFlag("data:/var/lib/data:ro,noexec"), *ParseVolumeFlag("/own"),
+                   *ParseTmpfsFlag("/t:size=1m,mode=700")};
   return config;
 }
 

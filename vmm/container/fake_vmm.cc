@@ -84,6 +84,7 @@ agent::Hello ControlHello(uint32_t version = agent::PROTOCOL_VERSION) {
 
 UniqueFd ConnectStream(bool standard_error, uint64_t token) {
   UniqueFd fd = Connect();
+  if (!fd.valid()) Unexpected("a stream was refused");
   agent::Hello hello;
   hello.set_version(agent::PROTOCOL_VERSION);
   agent::StreamRole* role = standard_error ? hello.mutable_standard_error() : hello.mutable_stdio();

@@ -21,7 +21,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     abort();
   }
   const auto cpus = ParseCpus(text);
-  if (cpus.ok() && (*cpus < kMinCpus || *cpus > kMaxCpus)) abort();
+  if (cpus.ok() &&
+      (cpus->count < kMinCpus || cpus->count > kMaxCpus || cpus->millis < kMinCpuMillis ||
+       cpus->millis > cpus->count * 1000u || cpus->millis + 1000 <= cpus->count * 1000u)) {
+    abort();
+  }
   const auto signal = ParseSignal(text);
   if (signal.ok() && (*signal < 1 || *signal > 64)) abort();
   ParseSeconds(text).status().IgnoreError();

@@ -1,6 +1,7 @@
 #include "vmm/container/limits.h"
 
 #include <cctype>
+#include <cmath>
 #include <cstddef>
 #include <optional>
 #include <string>
@@ -116,22 +117,22 @@ absl::StatusOr<uint64_t> ParseStorageSize(absl::string_view text) {
   return bytes / kMebibyte * kMebibyte;
 }
 
-absl::StatusOr<uint32_t> ParseCpus(absl::string_view text) {
-  uint32_t cpus = 0;
-  double fraction = 0;
-  if (!absl::SimpleAtoi(text, &cpus)) {
-    if (absl::SimpleAtod(text, &fraction)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(Shown(text), " is not a number of CPUs: a container has whole CPUs, ",
-                       kMinCpus, " to ", kMaxCpus, " (fractions of a CPU cannot be set yet)"));
-    }
-    return absl::InvalidArgumentError(absl::StrCat(
-        "\"", Shown(text), "\" is not a number of CPUs: write ", kMinCpus, " to ", kMaxCpus));
-  }
-  if (cpus < kMinCpus || cpus > kMaxCpus) {
+absl::StatusOr<Cpus> ParseCpus(absl::string_view text) {
+  // Digits and one point, so that neither "nan" nor "1e0" nor "0x1" is a number here.
+  double number = 0;
+  if (text.find_first_not_of("0123456789.") != absl::string_view::npos ||
+      !absl::SimpleAtod(text, &number)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("a container has ", kMinCpus, " to ", kMaxCpus, " CPUs, not ", cpus));
+        absl::StrCat("\"", Shown(text),
+                     "\" is not a number of CPUs: write one like 2 or 0.5, up to ", kMaxCpus));
   }
+  const double millis = std::floor(number * 1000 + 1e-6);
+  if (millis < static_cast<double>(kMinCpuMillis) || number > kMaxCpus) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a container has 0.01 to ", kMaxCpus, " CPUs, not ", Shown(text)));
+  }
+  Cpus cpus = {.millis = static_cast<uint64_t>(millis)};
+  cpus.count = static_cast<uint32_t>((cpus.millis + 999) / 1000);
   return cpus;
 }
 

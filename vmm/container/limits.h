@@ -25,6 +25,8 @@ inline constexpr uint64_t kMaxStorageBytes = uint64_t{4} << 40;
 inline constexpr uint32_t kMinCpus = 1;
 inline constexpr uint32_t kMaxCpus = 32;
 inline constexpr uint32_t kDefaultCpus = 1;
+// Less than this of a processor a control group cannot give.
+inline constexpr uint64_t kMinCpuMillis = 10;
 
 // A size as podman writes it: digits, a fraction if wanted ("1.5g"), then one of b, k, m, g, t, p
 // in either case (powers of 1024; "kb", "kib" and the like mean the same), nothing for bytes.
@@ -39,8 +41,17 @@ absl::StatusOr<uint64_t> ParseMemory(absl::string_view text, uint64_t host_bytes
 // kMaxStorageBytes. kInvalidArgument says which.
 absl::StatusOr<uint64_t> ParseStorageSize(absl::string_view text);
 
-// The value of --cpus: a whole number, kMinCpus to kMaxCpus.
-absl::StatusOr<uint32_t> ParseCpus(absl::string_view text);
+// A container's processors: how many there are, and how much of the host's they may use together.
+struct Cpus {
+  uint32_t count = kDefaultCpus;
+  uint64_t millis = kDefaultCpus * 1000;  // thousandths of one's time
+
+  friend bool operator==(const Cpus&, const Cpus&) = default;
+};
+
+// The value of --cpus: a number from 0.01 to kMaxCpus; digits after the third do not matter. There
+// are as many CPUs as it takes, so that 1.5 is two with three quarters of the time each.
+absl::StatusOr<Cpus> ParseCpus(absl::string_view text);
 
 }  // namespace hull::container
 

@@ -1,13 +1,40 @@
 #include "vmm/container/machine_builder.h"
 
+#include "absl/strings/str_cat.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
 #include "vmm/machine/spec.h"
 
 namespace hull::container {
+namespace {
+
+absl::StatusOr<std::string> BuildPcSpec(const Config& config,
+                                        const MachineDescriptors& descriptors) {
+  machine::MachineSpec spec;
+  spec.vcpus = config.cpus;
+  spec.memory_bytes = config.memory_bytes;
+  spec.firmware.emplace().source = descriptors.kernel;
+  spec.console.emplace().output.source = descriptors.console;
+  machine::PcSpec& pc = spec.pc.emplace();
+  pc.video_firmware.emplace().source = descriptors.video_firmware;
+  pc.control = descriptors.control;
+  if (descriptors.pause >= 0) spec.pause = descriptors.pause;
+  if (config.pc->boot != "floppy") {
+    return absl::UnimplementedError(
+        absl::StrCat("machine: it cannot boot from a ", config.pc->boot, " yet"));
+  }
+  machine::DisketteSpec& diskette = pc.diskettes.emplace_back();
+  diskette.file.source = descriptors.root;
+  diskette.read_only = config.read_only;
+  HULL_RETURN_IF_ERROR(Annotate(machine::ValidateSpec(spec), "machine"));
+  return machine::SerializeSpec(spec);
+}
+
+}  // namespace
 
 absl::StatusOr<std::string> BuildMachineSpec(const Config& config,
                                              const MachineDescriptors& descriptors) {
+  if (config.pc.has_value()) return BuildPcSpec(config, descriptors);
   machine::MachineSpec spec;
   spec.vcpus = config.cpus;
   spec.memory_bytes = config.memory_bytes;
@@ -18,7 +45,8 @@ absl::StatusOr<std::string> BuildMachineSpec(const Config& config,
     // Somebody who asks for the console wants to see the boot, not only what went wrong.
     spec.cmdline = "loglevel=7";
   }
-  // The agent finds the root image on /dev/vda, the first block device, the layer on the second.
+  // The agent finds the root image on /dev/vda, the first block device, the layer on the second if
+  // there is one, and the volumes behind.
   machine::BlockSpec& root = spec.block.emplace_back();
   root.id = "root";
   root.file.source = descriptors.root;
@@ -27,6 +55,12 @@ absl::StatusOr<std::string> BuildMachineSpec(const Config& config,
     machine::BlockSpec& layer = spec.block.emplace_back();
     layer.id = "layer";
     layer.file.source = descriptors.layer;
+  }
+  for (const MachineDescriptors::Volume& volume : descriptors.volumes) {
+    machine::BlockSpec& disk = spec.block.emplace_back();
+    disk.id = absl::StrCat("volume", spec.block.size());
+    disk.file.source = volume.fd;
+    disk.read_only = volume.read_only;
   }
   // Guest CIDs are the VMM's own, not shared on the host, so every machine can have the same.
   machine::VsockSpec& sockets = spec.vsock.emplace();

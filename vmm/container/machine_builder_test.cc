@@ -54,6 +54,24 @@ TEST(MachineBuilderTest, TheLayerIsTheSecondDisk) {
   EXPECT_FALSE(spec->block[1].read_only);
 }
 
+TEST(MachineBuilderTest, VolumesFollowTheRootOrTheLayer) {
+  const absl::StatusOr<std::string> text =
+      BuildMachineSpec(Example(), {.kernel = 3,
+                                   .initramfs = 4,
+                                   .root = 5,
+                                   .connector = 6,
+                                   .console = -1,
+                                   .layer = -1,
+                                   .volumes = {{.fd = 9, .read_only = true}, {.fd = 10}}});
+  ASSERT_TRUE(text.ok()) << text.status();
+  const absl::StatusOr<machine::MachineSpec> spec = machine::ParseSpec(*text);
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  ASSERT_EQ(spec->block.size(), 3u);
+  EXPECT_EQ(spec->block[1].file.source, (std::variant<std::string, int>(9)));
+  EXPECT_TRUE(spec->block[1].read_only);
+  EXPECT_FALSE(spec->block[2].read_only);
+}
+
 TEST(MachineBuilderTest, AConsoleShowsTheWholeBoot) {
   const absl::StatusOr<std::string> text = BuildMachineSpec(
       Example(),

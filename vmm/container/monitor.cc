@@ -36,7 +36,12 @@
 #include "vmm/container/log_writer.h"
 #include "vmm/container/names.h"
 #include "vmm/container/outcome.h"
+#include "vmm/container/pc_control.h"
+#include "vmm/container/pc_disk.h"
 #include "vmm/container/process_streams.h"
+#include "vmm/container/screen.h"
+#include "vmm/container/screen_log.h"
+#include "vmm/container/volume_store.h"
 #include "vmm/event/event_loop.h"
 
 namespace hull::container {
@@ -58,6 +63,23 @@ constexpr absl::Duration kFarewell = absl::Seconds(2);
 constexpr absl::Duration kListenPause = absl::Seconds(1);
 // Connections that wait to be accepted.
 constexpr int kBacklog = 16;
+// hull-vmm's exit statuses (vmm/README.md).
+constexpr int kPoweredOff = 0;
+constexpr int kReset = 66;
+
+// What a guest wrote to a serial port, without what would move a terminal's cursor or worse.
+std::string PlainText(absl::string_view bytes) {
+  std::string text;
+  for (const char c : bytes) {
+    const auto byte = static_cast<uint8_t>(c);
+    if (c == '\n' || c == '\t') {
+      text += c;
+    } else if (c != '\r') {
+      absl::StrAppend(&text, byte < 0x20 || byte == 0x7f ? "." : Cp437ToUtf8(byte));
+    }
+  }
+  return text;
+}
 
 absl::StatusOr<UniqueFd> ListenAtPath(const std::string& path) {
   sockaddr_un address = {};
@@ -83,7 +105,8 @@ class Monitor : public AttachedClients::Handler,
                 public GuestListener::Handler,
                 public AgentConnection::Handler,
                 public ProcessStreams::Handler,
-                public ExecSessions::Handler {
+                public ExecSessions::Handler,
+                public PcControl::Handler {
  public:
   Monitor(MonitorOptions options, const MonitorDeadlines& deadlines, EventLoop* loop,
           ContainerStore* store, Config config)
@@ -98,7 +121,8 @@ class Monitor : public AttachedClients::Handler,
         agent_(loop, this),
         streams_(loop, this, config_.process.attach_stdin,
                  /*standard_error=*/!config_.process.terminal),
-        sessions_(loop, &clients_, this, deadlines.drain) {
+        sessions_(loop, &clients_, this, deadlines.drain),
+        pc_control_(loop, this) {
     if (config_.log_max_bytes > 0) {
       log_.emplace(store->StateDirectory(config_.id), config_.log_max_bytes);
     }
@@ -142,6 +166,8 @@ class Monitor : public AttachedClients::Handler,
         return agent_.Send(ResizeTerminalFrame(kMainProcessId, FrameTerminalSize(frame)));
       case AttachType::kDetach:
         return OnDetach(client);
+      case AttachType::kControlRequest:
+        return OnControlRequest(client, frame.data);
       case AttachType::kKill:
         if (!outcome_.has_value()) outcome_ = Outcome{.exit_status = SignalStatus(SIGKILL)};
         return KillMachine();
@@ -165,6 +191,7 @@ class Monitor : public AttachedClients::Handler,
 
   void OnClientGone(ClientId client, const absl::Status& status) override {
     sessions_.OnClientGone(client);
+    pc_control_.Forget(client);
     if (client == owner_) EndForOwner(status.ok() ? "went away" : status.message());
     UpdateFlow();
     MaybeStop();
@@ -177,10 +204,15 @@ class Monitor : public AttachedClients::Handler,
     listener_.Stop();
     streams_.OnProcessGone();
     sessions_.OnMachineEnd();
+    if (config_.pc.has_value()) EndPc();
     MaybeStop();
   }
 
   void OnConsole(absl::string_view frame) override {
+    // The serial port of a pc machine is the guest's to write to, not its kernel's.
+    if (config_.pc.has_value()) {
+      return SendText(AttachType::kStandardError, PlainText(frame.substr(1)));
+    }
     clients_.SendOutput(kMainProcessId, frame);
     UpdateFlow();
   }
@@ -321,36 +353,90 @@ class Monitor : public AttachedClients::Handler,
 
   void OnSessionsDone() override { MaybeStop(); }
 
+  // ---- A pc machine ----
+
+  void OnControlReply(ClientId client, absl::string_view reply) override {
+    constexpr size_t kPart = kMaxAttachPayload - 1;
+    do {
+      const absl::string_view part = reply.substr(0, kPart);
+      reply.remove_prefix(part.size());
+      clients_.Send(
+          client,
+          {.type = AttachType::kControlReply, .data = part, .number = reply.empty() ? 1u : 0u});
+    } while (!reply.empty());
+  }
+
+  void OnScreen(const TextScreen& screen) override {
+    // It answers: the machine runs.
+    if (!running_ && !answered_) OnStarted();
+    SendText(AttachType::kStandardOutput, screen_log_.Look(screen));
+  }
+
+  void OnControlViolation(absl::string_view what) override {
+    FailMachine(
+        absl::StrCat("its VMM broke the control protocol with ", what, "; the machine was ended"));
+  }
+
  private:
   // ---- Start ----
 
   absl::Status StartMachine() {
+    if (config_.pc.has_value()) return StartPc();
     HULL_ASSIGN_OR_RETURN(stream_token_, RandomU64());
     HULL_ASSIGN_OR_RETURN(const std::string start, StartContainerFrames(config_, stream_token_));
     agent_.Send(start);
     HULL_ASSIGN_OR_RETURN(const UniqueFd connector, listener_.Start());
-    HULL_RETURN_IF_ERROR(vmm_.Start(
-        config_,
-        {.files = options_.files,
-         .users = options_.users,
-         .users_lock = absl::StrCat(options_.paths.run, "/users.lock"),
-         .run_directory = store_->RunDirectory(config_.id),
-         .is_alive =
-             [this](absl::string_view id) {
-               return access(store_->RunDirectory(id).c_str(), F_OK) == 0;
-             },
-         .connector = connector.get(),
-         .layer = config_.storage_bytes > 0 ? LayerPath(store_->StateDirectory(config_.id)) : ""}));
-    HULL_RETURN_IF_ERROR(options_.confine(
-        {.own = {store_->RunDirectory(config_.id), store_->StateDirectory(config_.id)},
-         .parents = {options_.paths.run, absl::StrCat(options_.paths.root, "/containers"),
-                     vmm_.cgroup_parent()},
-         .links = {absl::StrCat(options_.paths.root, "/names")}}));
+    HULL_RETURN_IF_ERROR(StartVmm(connector.get(), /*control=*/-1));
     SetDeadline(deadlines_.boot, absl::StrCat("the guest's agent did not answer within ",
                                               absl::FormatDuration(deadlines_.boot),
                                               " (hull run --console shows what the guest does)"));
     // After the machine, which need not wait for it.
     return Listen();
+  }
+
+  absl::Status StartPc() {
+    HULL_ASSIGN_OR_RETURN(const UniqueFd control, pc_control_.Start());
+    HULL_RETURN_IF_ERROR(StartVmm(/*connector=*/-1, control.get()));
+    SetDeadline(deadlines_.boot, absl::StrCat("its machine did not start within ",
+                                              absl::FormatDuration(deadlines_.boot)));
+    return Listen();
+  }
+
+  // Starts the VMM, and goes into the sandbox.
+  absl::Status StartVmm(int connector, int control) {
+    VmmOptions options;
+    options.connector = connector;
+    options.control = control;
+    options.files = options_.files;
+    options.users = options_.users;
+    options.users_lock = absl::StrCat(options_.paths.run, "/users.lock");
+    options.run_directory = store_->RunDirectory(config_.id);
+    options.is_alive = [this](absl::string_view id) {
+      return access(store_->RunDirectory(id).c_str(), F_OK) == 0;
+    };
+    if (config_.storage_bytes > 0) {
+      options.layer = LayerPath(store_->StateDirectory(config_.id));
+    }
+    options.volumes = VolumePaths();
+    // What cannot be written to needs no copy.
+    options.disk =
+        config_.read_only ? config_.root_image : PcDiskPath(store_->StateDirectory(config_.id));
+    HULL_RETURN_IF_ERROR(vmm_.Start(config_, options));
+    return options_.confine(
+        {.own = {store_->RunDirectory(config_.id), store_->StateDirectory(config_.id)},
+         .parents = {options_.paths.run, absl::StrCat(options_.paths.root, "/containers"),
+                     vmm_.cgroup_parent()},
+         .links = {absl::StrCat(options_.paths.root, "/names")}});
+  }
+
+  std::vector<std::string> VolumePaths() const {
+    std::vector<std::string> paths;
+    for (size_t i = 0; i < config_.mounts.size(); ++i) {
+      const std::string& name = config_.mounts[i].volume;
+      paths.push_back(name.empty() ? OwnVolumePath(store_->StateDirectory(config_.id), i)
+                                   : VolumePath(options_.paths.root, name));
+    }
+    return paths;
   }
 
   absl::Status Listen() {
@@ -486,6 +572,7 @@ class Monitor : public AttachedClients::Handler,
   }
 
   void OnSignal(uint32_t signal) {
+    if (running_ && config_.pc.has_value()) return OnPcSignal(signal);
     if (running_ && !(paused_ && signal == SIGKILL)) {
       // A machine that is paused gets it when it goes on.
       agent_.Send(SignalFrame(kMainProcessId, signal));
@@ -513,6 +600,52 @@ class Monitor : public AttachedClients::Handler,
     });
   }
 
+  // There is nothing in a PC that a signal could be sent to: those that end a process end the
+  // machine.
+  void OnPcSignal(uint32_t signal) {
+    const bool ends = signal == SIGINT || signal == SIGTERM || signal == SIGHUP ||
+                      signal == SIGQUIT || signal == SIGKILL;
+    if (!ends) return;
+    if (!outcome_.has_value()) {
+      outcome_ = Outcome{.exit_status = SignalStatus(static_cast<int>(signal))};
+    }
+    if (signal == SIGKILL) return KillMachine();
+    OrderShutdown();
+  }
+
+  void OnControlRequest(ClientId client, absl::string_view request) {
+    if (!config_.pc.has_value())
+      return RefuseClient(client, "asked for the screen of no pc machine");
+    if (!pc_control_.Ask(client, request)) {
+      RefuseClient(client, "asked the machine for more than it answers");
+    }
+  }
+
+  // What the machine shows or writes is output as a process's is.
+  void SendText(AttachType type, absl::string_view text) {
+    const LogStream stream = type == AttachType::kStandardOutput ? LogStream::kStandardOutput
+                                                                 : LogStream::kStandardError;
+    while (!text.empty()) {
+      const absl::string_view piece = text.substr(0, kMaxAttachPayload);
+      text.remove_prefix(piece.size());
+      if (log_.has_value()) log_->Write(stream, piece, NowUnixNs());
+      clients_.SendOutput(kMainProcessId, EncodeAttachFrame({.type = type, .data = piece}));
+    }
+    UpdateFlow();
+  }
+
+  // The machine is over; that it was powered off or reset is the end that a PC has.
+  void EndPc() {
+    pc_control_.Stop();
+    SendText(AttachType::kStandardOutput, screen_log_.Finish());
+    answered_ = true;
+    const int status = vmm_.wait_status();
+    if (!outcome_.has_value() && WIFEXITED(status) &&
+        (WEXITSTATUS(status) == kPoweredOff || WEXITSTATUS(status) == kReset)) {
+      outcome_ = Outcome{.exit_status = 0};
+    }
+  }
+
   // The client leaves, and the container goes on without it.
   void OnDetach(ClientId client) {
     if (client == owner_) owner_ = 0;
@@ -525,6 +658,7 @@ class Monitor : public AttachedClients::Handler,
   void UpdateFlow() {
     streams_.Update();
     sessions_.Update();
+    pc_control_.PauseLooking(!clients_.HasRoom(kMainProcessId));
     const absl::Status status = vmm_.PauseConsole(!clients_.HasRoom(kMainProcessId));
     if (!status.ok()) FailMachine(status.message());
   }
@@ -553,11 +687,11 @@ class Monitor : public AttachedClients::Handler,
     if (shutdown_ordered_ || vmm_.ended() || vmm_.killed()) return;
     shutdown_ordered_ = true;
     ClearDeadline();
-    deadline_ =
-        loop_->AddTimer(config_.storage_bytes > 0 ? deadlines_.flush : deadlines_.shutdown, [this] {
-          deadline_.reset();
-          KillMachine();
-        });
+    deadline_ = loop_->AddTimer(HasDisks(config_) ? deadlines_.flush : deadlines_.shutdown, [this] {
+      deadline_.reset();
+      KillMachine();
+    });
+    if (config_.pc.has_value()) return vmm_.Terminate();
     agent_.Send(ShutdownFrame());
   }
 
@@ -585,7 +719,8 @@ class Monitor : public AttachedClients::Handler,
 
   Outcome FinalOutcome() {
     const int status = vmm_.wait_status();
-    const bool clean = vmm_.ended() && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    const bool clean = vmm_.ended() && WIFEXITED(status) &&
+                       (WEXITSTATUS(status) == kPoweredOff || config_.pc.has_value());
     if (!outcome_.has_value()) return MachineFailure(config_.name, status, vmm_.last_words());
     if (clean && absl::StrContains(vmm_.last_words(), kDiskFull)) {
       clients_.SendToAll(
@@ -658,6 +793,8 @@ class Monitor : public AttachedClients::Handler,
   ProcessStreams streams_;  // of the container's main process
   std::optional<LogWriter> log_;
   ExecSessions sessions_;  // the others
+  PcControl pc_control_;   // of a pc machine, which has no processes
+  ScreenLog screen_log_;
 
   bool running_ = false;  // the process was started
   bool paused_ = false;   // no vCPU runs

@@ -73,6 +73,7 @@ class MonitorTest : public testing::Test {
     config_.hostname = "box";
     config_.remove = remove;
     config_.cpus = 1;
+    config_.cpu_millis = 1000;
     config_.memory_bytes = uint64_t{128} << 20;
     config_.log_max_bytes = log_max_bytes_;
     absl::StatusOr<UniqueFd> lock = store_->Create(config_);

@@ -23,6 +23,7 @@
 #include "vmm/container/disk.h"
 #include "vmm/container/machine_builder.h"
 #include "vmm/container/spawn.h"
+#include "vmm/container/volume_store.h"
 #include "vmm/machine/pause_protocol.h"
 #include "vmm/machine/spec.h"
 
@@ -61,10 +62,6 @@ VmmProcess::~VmmProcess() {
 }
 
 absl::Status VmmProcess::Start(const Config& config, const VmmOptions& options) {
-  HULL_ASSIGN_OR_RETURN(const UniqueFd kernel, UniqueFd::Open(options.files.kernel, O_RDONLY));
-  HULL_ASSIGN_OR_RETURN(const UniqueFd initramfs,
-                        UniqueFd::Open(options.files.initramfs, O_RDONLY));
-  HULL_ASSIGN_OR_RETURN(const UniqueFd root, UniqueFd::Open(config.root_image, O_RDONLY));
   HULL_ASSIGN_OR_RETURN(Pipe report, MakePipe());
   HULL_ASSIGN_OR_RETURN(
       report_watch_, loop_->AddFd(report.read.get(), EPOLLIN, [this](uint32_t) { ReadReport(); }));
@@ -88,22 +85,19 @@ absl::Status VmmProcess::Start(const Config& config, const VmmOptions& options) 
   spawn.program = options.files.vmm;
   // 0 and 1 are /dev/null; 3 is for --report_fd and 8 for --parent_fd, the others are those of
   // MachineDescriptors.
+  spawn.fds = {-1, -1, last_words.write.get(), report.write.get()};
+  MachineDescriptors descriptors;
+  HULL_RETURN_IF_ERROR(config.pc.has_value()
+                           ? AddPcFiles(config, options, &spawn, &descriptors)
+                           : AddMicroFiles(config, options, &spawn, &descriptors));
   const UniqueFd self(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
   if (!self.valid()) return PosixError("watch this process");
-  spawn.fds = {-1,
-               -1,
-               last_words.write.get(),
-               report.write.get(),
-               kernel.get(),
-               initramfs.get(),
-               root.get(),
-               options.connector,
-               self.get(),
-               machine_pause_end.get()};
-  MachineDescriptors descriptors = {
-      .kernel = 4, .initramfs = 5, .root = 6, .connector = 7, .pause = 9, .console = -1};
+  spawn.fds.push_back(self.get());
+  descriptors.pause = static_cast<int>(spawn.fds.size());
+  spawn.fds.push_back(machine_pause_end.get());
   Pipe console;
-  if (config.console) {
+  // A pc machine always has a serial port.
+  if (config.console || config.pc.has_value()) {
     HULL_ASSIGN_OR_RETURN(console, MakePipe());
     HULL_ASSIGN_OR_RETURN(console_watch_, loop_->AddFd(console.read.get(), EPOLLIN,
                                                        [this](uint32_t) { ReadConsole(); }));
@@ -116,6 +110,17 @@ absl::Status VmmProcess::Start(const Config& config, const VmmOptions& options) 
     HULL_ASSIGN_OR_RETURN(layer, OpenDisk(options.layer, DiskAccess::kReadWrite, kDyingMachine));
     descriptors.layer = static_cast<int>(spawn.fds.size());
     spawn.fds.push_back(layer.get());
+  }
+  std::vector<UniqueFd> volumes;
+  for (size_t i = 0; i < config.mounts.size(); ++i) {
+    if (config.mounts[i].type != MountType::kVolume) continue;
+    bool writable = false;
+    HULL_ASSIGN_OR_RETURN(UniqueFd volume,
+                          OpenVolume(config.mounts[i], options.volumes[i], &writable));
+    descriptors.volumes.push_back(
+        {.fd = static_cast<int>(spawn.fds.size()), .read_only = !writable});
+    spawn.fds.push_back(volume.get());
+    volumes.push_back(std::move(volume));
   }
   HULL_ASSIGN_OR_RETURN(const std::string spec, BuildMachineSpec(config, descriptors));
   HULL_ASSIGN_OR_RETURN(const UniqueFd spec_file,
@@ -141,6 +146,7 @@ absl::Status VmmProcess::Start(const Config& config, const VmmOptions& options) 
   // Neither outlives the other: the VMM is killed with its monitor, and the monitor waits for it.
   spawn.parent_death_signal = SIGKILL;
   HULL_ASSIGN_OR_RETURN(pid_, SpawnInCgroup(config, options, std::move(spawn)));
+  inherited_.clear();
   process_.Reset(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)));
   if (!process_.valid()) return PosixError("watch the VMM's process");
   HULL_ASSIGN_OR_RETURN(
@@ -148,13 +154,54 @@ absl::Status VmmProcess::Start(const Config& config, const VmmOptions& options) 
   return absl::OkStatus();
 }
 
+absl::Status VmmProcess::AddMicroFiles(const Config& config, const VmmOptions& options,
+                                       SpawnOptions* spawn, MachineDescriptors* descriptors) {
+  for (const std::string& path :
+       {options.files.kernel, options.files.initramfs, config.root_image}) {
+    HULL_ASSIGN_OR_RETURN(UniqueFd file, UniqueFd::Open(path, O_RDONLY));
+    spawn->fds.push_back(file.get());
+    inherited_.push_back(std::move(file));
+  }
+  spawn->fds.push_back(options.connector);
+  *descriptors = {.kernel = 4, .initramfs = 5, .root = 6, .connector = 7};
+  return absl::OkStatus();
+}
+
+absl::Status VmmProcess::AddPcFiles(const Config& config, const VmmOptions& options,
+                                    SpawnOptions* spawn, MachineDescriptors* descriptors) {
+  for (const std::string& path : {options.files.firmware, options.files.video_firmware}) {
+    absl::StatusOr<UniqueFd> file = UniqueFd::Open(path, O_RDONLY);
+    if (absl::IsNotFound(file.status())) {
+      return absl::NotFoundError(
+          absl::StrCat(file.status().message(), " (try: apt-get install seabios)"));
+    }
+    if (!file.ok()) return file.status();
+    spawn->fds.push_back(file->get());
+    inherited_.push_back(*std::move(file));
+  }
+  HULL_ASSIGN_OR_RETURN(UniqueFd disk,
+                        UniqueFd::Open(options.disk, config.read_only ? O_RDONLY : O_RDWR));
+  spawn->fds.push_back(disk.get());
+  inherited_.push_back(std::move(disk));
+  spawn->fds.push_back(options.control);
+  *descriptors = {.kernel = 4, .root = 6, .video_firmware = 5, .control = 7};
+  return absl::OkStatus();
+}
+
 absl::StatusOr<pid_t> VmmProcess::SpawnInCgroup(const Config& config, const VmmOptions& options,
                                                 SpawnOptions spawn) {
-  const sandbox::CgroupLimits limits = sandbox::LimitsOfMachine(config.memory_bytes, config.cpus);
+  const sandbox::CgroupLimits limits =
+      sandbox::LimitsOfMachine(config.memory_bytes, config.cpus, config.cpu_millis);
   bool again = false;
   while (true) {
     HULL_ASSIGN_OR_RETURN(cgroup_, sandbox::Cgroup::Create(sandbox::ThisCgroupHost(), config.id,
                                                            limits, options.is_alive));
+    if (!cgroup_.has_value() && config.cpu_millis != uint64_t{config.cpus} * 1000) {
+      return absl::FailedPreconditionError(
+          "a fraction of a CPU (--cpus) needs a control group, and this host has none to give "
+          "(hull "
+          "info says why): give whole CPUs");
+    }
     spawn.cgroup = cgroup_.has_value() ? cgroup_->directory() : -1;
     absl::StatusOr<pid_t> pid = Spawn(spawn);
     if (pid.ok() || !cgroup_.has_value()) return pid;
@@ -170,16 +217,21 @@ absl::StatusOr<pid_t> VmmProcess::SpawnInCgroup(const Config& config, const VmmO
 void VmmProcess::Kill() {
   if (pid_ <= 0 || ended_ || killed_) return;
   killed_ = true;
-  SendKill();
+  SendSignal(SIGKILL);
 }
 
-void VmmProcess::SendKill() {
+void VmmProcess::Terminate() {
+  if (pid_ <= 0 || ended_ || killed_) return;
+  SendSignal(SIGTERM);
+}
+
+void VmmProcess::SendSignal(int signal) {
   // By its descriptor, the only way that the monitor's sandbox leaves it. Without one it was not
   // entered, and as the process is not reaped yet, the number is still its own.
   if (process_.valid()) {
-    syscall(SYS_pidfd_send_signal, process_.get(), SIGKILL, nullptr, 0);
+    syscall(SYS_pidfd_send_signal, process_.get(), signal, nullptr, 0);
   } else {
-    kill(pid_, SIGKILL);
+    kill(pid_, signal);
   }
 }
 
@@ -197,7 +249,7 @@ void VmmProcess::Reap() {
 void VmmProcess::ClearAway() {
   if (!cgroup_.has_value()) return;
   // One that has said that it is over may be any program by now, and is not to go on.
-  if (pid_ > 0 && !reaped_) SendKill();
+  if (pid_ > 0 && !reaped_) SendSignal(SIGKILL);
   Reap();
   // One that cannot be removed is found by a later start.
   cgroup_->Remove().IgnoreError();

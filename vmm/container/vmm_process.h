@@ -10,12 +10,14 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/container/config.h"
+#include "vmm/container/machine_builder.h"
 #include "vmm/container/spawn.h"
 #include "vmm/event/event_loop.h"
 #include "vmm/sandbox/cgroup.h"
@@ -28,6 +30,9 @@ struct MachineFiles {
   std::string vmm;        // the program hull-vmm
   std::string kernel;     // vmlinux
   std::string initramfs;  // with the agent as /init
+  // Of pc machines: SeaBIOS and its VGA BIOS.
+  std::string firmware = {};
+  std::string video_firmware = {};
 };
 
 struct VmmOptions {
@@ -40,6 +45,11 @@ struct VmmOptions {
   std::function<bool(absl::string_view id)> is_alive;
   int connector = -1;  // where connections for the guest come from (vmm/sandbox/broker.h)
   std::string layer;   // path of the disk that takes the container's writes; empty: none
+  // Of a pc machine: its end of the control socket, in place of the connector, and its own disk.
+  int control = -1;
+  std::string disk = {};
+  // Paths of the volumes' disks, of Config::mounts one each; not looked at where that is no volume.
+  std::vector<std::string> volumes = {};
 };
 
 // Belongs to the loop's thread, as its handler does.
@@ -76,6 +86,8 @@ class VmmProcess {
   bool console_open() const { return console_.valid(); }
 
   void Kill();
+  // Asks the VMM to end its machine: what the guest handed over is written first.
+  void Terminate();
   // Blocks until the process is gone: for a monitor whose loop does not run any more.
   void Wait();
   // For a machine that is over: nothing is left of it afterwards, its control group included. Waits
@@ -89,9 +101,14 @@ class VmmProcess {
   absl::Status PauseConsole(bool paused);
 
  private:
+  // Adds what a machine of that model inherits to `spawn`, from descriptor 4 on.
+  absl::Status AddMicroFiles(const Config& config, const VmmOptions& options, SpawnOptions* spawn,
+                             MachineDescriptors* descriptors);
+  absl::Status AddPcFiles(const Config& config, const VmmOptions& options, SpawnOptions* spawn,
+                          MachineDescriptors* descriptors);
   absl::StatusOr<pid_t> SpawnInCgroup(const Config& config, const VmmOptions& options,
                                       SpawnOptions spawn);
-  void SendKill();
+  void SendSignal(int signal);
   void Reap();
   void OnProcessEnd();
   void ReadReport();
@@ -108,7 +125,8 @@ class VmmProcess {
   std::optional<sandbox::Cgroup> cgroup_;
   pid_t pid_ = 0;
   bool reaped_ = false;
-  UniqueFd process_;  // pidfd
+  std::vector<UniqueFd> inherited_;  // until the VMM has them
+  UniqueFd process_;                 // pidfd
   EventLoop::Id process_watch_ = 0;
   bool ended_ = false;
   bool killed_ = false;

@@ -72,6 +72,19 @@ absl::Status Vm::MapReadOnly(uint32_t slot, uint64_t address, std::span<const ui
   return absl::OkStatus();
 }
 
+absl::Status Vm::MapDeviceMemory(uint32_t slot, uint64_t address, std::span<uint8_t> memory) {
+  kvm_userspace_memory_region region = {};
+  region.slot = slot;
+  region.guest_phys_addr = address;
+  region.memory_size = memory.size();
+  region.userspace_addr = reinterpret_cast<uintptr_t>(memory.data());
+  if (ioctl(fd_->get(), KVM_SET_USER_MEMORY_REGION, &region) < 0) {
+    return KvmError(absl::StrCat("show the guest ", memory.size(), " bytes of device memory at 0x",
+                                 absl::Hex(address)));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Vcpu> Vm::CreateVcpu(uint32_t id) {
   UniqueFd fd(ioctl(fd_->get(), KVM_CREATE_VCPU, id));
   if (!fd) return KvmError(absl::StrCat("create vCPU ", id));

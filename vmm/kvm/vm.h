@@ -75,6 +75,9 @@ class Vm {
   // 0 on.
   absl::Status MapReadOnly(uint32_t slot, uint64_t address, std::span<const uint8_t> memory);
 
+  // The same with writes, which the VMM sees in `memory` without an exit.
+  absl::Status MapDeviceMemory(uint32_t slot, uint64_t address, std::span<uint8_t> memory);
+
   // `id` is the vCPU's APIC id. vCPU 0 starts running, the others wait for INIT and SIPI.
   absl::StatusOr<Vcpu> CreateVcpu(uint32_t id);
 

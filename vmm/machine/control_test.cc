@@ -1,5 +1,6 @@
 #include "vmm/machine/control.h"
 
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -48,8 +49,10 @@ class ControlTest : public testing::Test {
   }
 
   std::unique_ptr<EventLoop> loop_;
-  std::shared_ptr<vga::Device> screen_ =
-      std::make_shared<vga::Device>([] { return absl::ZeroDuration(); });
+  std::shared_ptr<vga::Device> screen_ = std::make_shared<vga::Device>(
+      [] { return absl::ZeroDuration(); },
+      ScopedMmap::Map(vga::kFrameBufferSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS)
+          .value());
   std::shared_ptr<i8042::Device> keyboard_ = std::make_shared<i8042::Device>(
       std::make_shared<Nothing>(), std::make_shared<Nothing>(), [] {});
   UniqueFd mine_;

@@ -1,5 +1,6 @@
 #include "vmm/machine/pc_devices.h"
 
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -297,7 +298,16 @@ absl::Status PcDevices::AddKeyboard(const Parts& parts) {
 }
 
 absl::Status PcDevices::AddScreen(const Parts& parts) {
-  screen_ = std::make_shared<vga::Device>(now_);
+  HULL_ASSIGN_OR_RETURN(ScopedMmap frame_buffer,
+                        ScopedMmap::Map(vga::kFrameBufferSize, PROT_READ | PROT_WRITE,
+                                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE));
+  // One slot behind the firmware's.
+  HULL_RETURN_IF_ERROR(parts.vm.MapDeviceMemory(
+      static_cast<uint32_t>(parts.memory.regions().size()) + 1, vga::kFrameBufferAddress,
+      std::span<uint8_t>(frame_buffer.data(), frame_buffer.size())));
+  screen_ = std::make_shared<vga::Device>(now_, std::move(frame_buffer));
+  HULL_RETURN_IF_ERROR(parts.ports.Insert(vga::kVbeFirstPort, vga::kVbePortCount,
+                                          std::make_shared<vga::VbePorts>(screen_)));
   HULL_RETURN_IF_ERROR(
       parts.ports.Insert(vga::kFirstPort, vga::kPortCount, std::make_shared<vga::Ports>(screen_)));
   return parts.mmio.Insert(vga::kWindowStart, vga::kWindowSize,

@@ -87,8 +87,8 @@ int MakeGroup(int parent, const std::string& name) {
 absl::Status SetLimits(int directory, const CgroupLimits& limits) {
   HULL_RETURN_IF_ERROR(WriteControl(directory, "memory.max", absl::StrCat(limits.memory_bytes)));
   HULL_RETURN_IF_ERROR(WriteControl(directory, "pids.max", absl::StrCat(limits.threads)));
-  HULL_RETURN_IF_ERROR(
-      WriteControl(directory, "cpu.max", absl::StrCat(limits.processors * kPeriod, " ", kPeriod)));
+  HULL_RETURN_IF_ERROR(WriteControl(
+      directory, "cpu.max", absl::StrCat(limits.processor_millis * kPeriod / 1000, " ", kPeriod)));
   // Not there where the kernel cannot swap.
   const absl::Status swap = WriteControl(directory, "memory.swap.max", "0");
   return absl::IsNotFound(swap) ? absl::OkStatus() : swap;
@@ -96,12 +96,12 @@ absl::Status SetLimits(int directory, const CgroupLimits& limits) {
 
 }  // namespace
 
-CgroupLimits LimitsOfMachine(uint64_t guest_bytes, uint32_t vcpus) {
+CgroupLimits LimitsOfMachine(uint64_t guest_bytes, uint32_t vcpus, uint64_t processor_millis) {
   constexpr uint64_t kOwnMemory = uint64_t{64} << 20;
   constexpr uint32_t kOwnThreads = 16;
   return {.memory_bytes = guest_bytes + guest_bytes / 8 + kOwnMemory,
           .threads = vcpus + kOwnThreads,
-          .processors = vcpus};
+          .processor_millis = processor_millis};
 }
 
 CgroupHost ThisCgroupHost() { return {.root = geteuid() == 0}; }

@@ -23,13 +23,14 @@ namespace hull::sandbox {
 struct CgroupLimits {
   uint64_t memory_bytes = 0;  // of every kind, the kernel's for it included; nothing is swapped
   uint32_t threads = 0;
-  uint32_t processors = 0;  // whole ones' worth of time
+  uint64_t processor_millis = 0;  // thousandths of a processor's time
 };
 
 // What a VMM with so much guest memory and so many vCPUs can need, and no more: of memory an eighth
 // in addition for what KVM keeps about each page, and 64 MiB for the program and its buffers
-// (BOUNDS.md); of threads one a vCPU and 16 more, its own and KVM's. Pure.
-CgroupLimits LimitsOfMachine(uint64_t guest_bytes, uint32_t vcpus);
+// (BOUNDS.md); of threads one a vCPU and 16 more, its own and KVM's. `processor_millis` is as in
+// the result. Pure.
+CgroupLimits LimitsOfMachine(uint64_t guest_bytes, uint32_t vcpus, uint64_t processor_millis);
 
 // Where this process finds control groups; tests have their own.
 struct CgroupHost {

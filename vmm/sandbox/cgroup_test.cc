@@ -16,7 +16,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr CgroupLimits kLimits = {.memory_bytes = 1 << 20, .threads = 9, .processors = 1};
+constexpr CgroupLimits kLimits = {.memory_bytes = 1 << 20, .threads = 9, .processor_millis = 1500};
 
 bool NoneInUse(absl::string_view) { return false; }
 
@@ -107,10 +107,10 @@ TEST_F(CgroupTest, GroupsInWhichNobodyIsLeftAreRemoved) {
 }
 
 TEST(CgroupLimitsTest, AMachineHasRoomForWhatItNeeds) {
-  const CgroupLimits limits = LimitsOfMachine(uint64_t{128} << 20, 2);
+  const CgroupLimits limits = LimitsOfMachine(uint64_t{128} << 20, 2, 500);
   EXPECT_EQ(limits.memory_bytes, (uint64_t{128} + 16 + 64) << 20);
   EXPECT_EQ(limits.threads, 18u);
-  EXPECT_EQ(limits.processors, 2u);
+  EXPECT_EQ(limits.processor_millis, 500u);
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "vmm/devices/vga/adapter.h"
 
+#include <algorithm>
+
 namespace hull::vga {
 
 namespace {
@@ -185,7 +187,8 @@ void Adapter::WriteCrtc(uint8_t value) {
 }
 
 void Adapter::WriteDac(uint8_t value) {
-  state_.dac[size_t{dac_index_} * 3 + dac_component_] = value & kDacBits;
+  state_.dac[size_t{dac_index_} * 3 + dac_component_] =
+      state_.vbe.EightBitDac() ? value : static_cast<uint8_t>(value & kDacBits);
   if (++dac_component_ < 3) return;
   dac_component_ = 0;
   ++dac_index_;
@@ -217,7 +220,32 @@ std::optional<uint32_t> Adapter::MapWindow(uint64_t offset) const {
   }
 }
 
+void Adapter::WriteVbe(bool data, uint16_t value) {
+  if (!data) return state_.vbe.WriteIndex(value);
+  const bool eight_bits = state_.vbe.EightBitDac();
+  if (state_.vbe.WriteData(value)) {
+    std::fill_n(frame_buffer_.begin(), state_.vbe.Size(), uint8_t{0});
+  }
+  if (eight_bits == state_.vbe.EightBitDac()) return;
+  for (uint8_t& colour : state_.dac) {
+    colour = static_cast<uint8_t>(eight_bits ? colour >> 2 : colour << 2);
+  }
+}
+
+State Adapter::Snapshot() const {
+  State state = state_;
+  if (state.vbe.Linear()) {
+    // The guest may be drawing: what is torn is pixels.
+    const auto seen = frame_buffer_.subspan(state.vbe.Start(), state.vbe.Size());
+    state.frame.assign(seen.begin(), seen.end());
+  }
+  return state;
+}
+
 uint8_t Adapter::ReadMemory(uint64_t offset) {
+  if (state_.vbe.Linear()) {
+    return offset < kVbeBankSize ? frame_buffer_[state_.vbe.BankStart() + offset] : uint8_t{0xff};
+  }
   const std::optional<uint32_t> mapped = MapWindow(offset);
   if (!mapped.has_value()) return 0xff;
   uint32_t address = *mapped;
@@ -241,6 +269,10 @@ uint8_t Adapter::ReadMemory(uint64_t offset) {
 }
 
 void Adapter::WriteMemory(uint64_t offset, uint8_t value) {
+  if (state_.vbe.Linear()) {
+    if (offset < kVbeBankSize) frame_buffer_[state_.vbe.BankStart() + offset] = value;
+    return;
+  }
   const std::optional<uint32_t> mapped = MapWindow(offset);
   if (!mapped.has_value()) return;
   uint32_t address = *mapped;

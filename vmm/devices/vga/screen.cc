@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 
 namespace hull::vga {
 
@@ -47,7 +48,9 @@ uint32_t AddressOf(const State& state, uint32_t counter) {
   return counter;
 }
 
-bool IsGraphics(const State& state) { return (state.graphics[kMiscGraphics] & kGraphics) != 0; }
+bool IsGraphics(const State& state) {
+  return state.vbe.Linear() || (state.graphics[kMiscGraphics] & kGraphics) != 0;
+}
 
 bool IsBlank(const State& state) {
   return !state.palette_on || (state.sequencer[kClockingMode] & kScreenOff) != 0;
@@ -59,6 +62,10 @@ Rgb DacColour(const State& state, uint8_t index) {
   const size_t entry = size_t{static_cast<uint8_t>(index & state.dac_mask)} * 3;
   Rgb rgb;
   for (size_t i = 0; i < 3; ++i) {
+    if (state.vbe.EightBitDac()) {
+      rgb[i] = state.dac[entry + i];
+      continue;
+    }
     // 6 bits to 8, so that the brightest is 255.
     rgb[i] = static_cast<uint8_t>(state.dac[entry + i] << 2 | state.dac[entry + i] >> 4);
   }
@@ -186,6 +193,36 @@ void DrawGraphics(const State& state, const Timing& timing, Picture& picture) {
   }
 }
 
+// `bits` of `value` from `shift` on, as eight: the brightest is 255.
+uint8_t Component(uint32_t value, uint32_t shift, uint32_t bits) {
+  const uint32_t part = value >> shift & ((1u << bits) - 1);
+  return static_cast<uint8_t>(part << (8 - bits) | part >> (2 * bits - 8));
+}
+
+Rgb DirectColour(uint32_t bits, std::span<const uint8_t> pixel) {
+  if (bits >= 24) return {pixel[2], pixel[1], pixel[0]};
+  const uint32_t value = pixel[0] | uint32_t{pixel[1]} << 8;
+  if (bits == 15) return {Component(value, 10, 5), Component(value, 5, 5), Component(value, 0, 5)};
+  return {Component(value, 11, 5), Component(value, 5, 6), Component(value, 0, 5)};
+}
+
+// Of a snapshot whose VBE shows the frame buffer.
+Picture DrawFrame(const State& state) {
+  const Vbe& vbe = state.vbe;
+  Picture picture = {.width = vbe.width(), .height = vbe.height(), .rgb = {}};
+  picture.rgb.resize(size_t{picture.width} * picture.height * 3);
+  if (IsBlank(state) || state.frame.size() < vbe.Size()) return picture;
+  const std::span<const uint8_t> frame(state.frame);
+  const uint32_t bytes = (vbe.bits() + 7) / 8;
+  for (uint32_t y = 0; y < picture.height; ++y) {
+    for (uint32_t x = 0; x < picture.width; ++x) {
+      const auto pixel = frame.subspan(size_t{y} * vbe.pitch() + x * bytes, bytes);
+      Put(picture, x, y, bytes == 1 ? DacColour(state, pixel[0]) : DirectColour(vbe.bits(), pixel));
+    }
+  }
+  return picture;
+}
+
 }  // namespace
 
 TextScreen ReadText(const State& state) {
@@ -217,6 +254,7 @@ TextScreen ReadText(const State& state) {
 }
 
 Picture Draw(const State& state) {
+  if (state.vbe.Linear()) return DrawFrame(state);
   const Timing timing = TimingOf(state);
   const bool graphics = IsGraphics(state);
   const uint32_t dots = (state.sequencer[kClockingMode] & kNineDotsOff) != 0 || graphics ? 8 : 9;

@@ -102,7 +102,8 @@ class VgaTest : public testing::Test {
     return {rgb[0], rgb[1], rgb[2]};
   }
 
-  Adapter vga_;
+  std::vector<uint8_t> frame_buffer_ = std::vector<uint8_t>(kFrameBufferSize);
+  Adapter vga_{frame_buffer_};
 };
 
 TEST_F(VgaTest, RegistersAreReadBack) {
@@ -337,6 +338,81 @@ TEST_F(VgaTest, CgaGraphicsHasItsLinesInBanks) {
   EXPECT_THAT(Pixel(picture, 4, 2), ElementsAre(255, 0, 0));
   EXPECT_THAT(Pixel(picture, 3, 4), ElementsAre(255, 255, 255));
   EXPECT_THAT(Pixel(picture, 4, 4), ElementsAre(0, 0, 0));
+}
+
+TEST_F(VgaTest, VbeModesAreLinear) {
+  const auto set = [this](uint16_t index, uint16_t value) {
+    vga_.WriteVbe(false, index);
+    vga_.WriteVbe(true, value);
+  };
+  const auto get = [this](uint16_t index) {
+    vga_.WriteVbe(false, index);
+    return vga_.ReadVbe(true);
+  };
+  TextMode();
+  EXPECT_EQ(get(kVbeId), 0xb0c5);
+  EXPECT_EQ(get(kVbeMemory), 64);
+  set(kVbeEnable, kVbeCapabilities);
+  EXPECT_EQ(get(kVbeWidth), kVbeMaxWidth);
+  set(kVbeEnable, 0);
+  frame_buffer_[5] = 1;
+  set(kVbeWidth, 1024);
+  set(kVbeHeight, 768);
+  set(kVbeBits, 32);
+  EXPECT_EQ(ReadText(vga_.state()).columns, 80u) << "not on yet";
+  set(kVbeEnable, kVbeEnabled);
+  EXPECT_EQ(frame_buffer_[5], 0) << "cleared";
+  EXPECT_EQ(ReadText(vga_.state()).columns, 0u);
+  const auto put = [this](size_t at, std::initializer_list<uint8_t> bytes) {
+    std::copy(bytes.begin(), bytes.end(), frame_buffer_.begin() + static_cast<ptrdiff_t>(at));
+  };
+  put((767 * 1024 + 1023) * 4, {3, 2, 1, 0});
+  Picture picture = Draw(vga_.Snapshot());
+  EXPECT_EQ(picture.width, 1024u);
+  EXPECT_EQ(picture.height, 768u);
+  EXPECT_THAT(Pixel(picture, 1023, 767), ElementsAre(1, 2, 3));
+  // By the window, bank 3.
+  set(kVbeBank, 3);
+  vga_.WriteMemory(kGraphicsWindow + 7, 0x77);
+  EXPECT_EQ(frame_buffer_[3 * kVbeBankSize + 7], 0x77);
+  EXPECT_EQ(vga_.ReadMemory(kGraphicsWindow + 7), 0x77);
+  EXPECT_EQ(vga_.ReadMemory(kTextWindow), 0xff);
+  set(kVbeBank, 64);
+  EXPECT_EQ(get(kVbeBank), 3) << "there is no such bank";
+  // What does not fit the memory is not taken.
+  set(kVbeVirtualWidth, 2000);
+  EXPECT_EQ(get(kVbeVirtualWidth), 1024);
+  set(kVbeOffsetY, 257);
+  EXPECT_EQ(get(kVbeOffsetY), 0);
+  set(kVbeOffsetY, 256);
+  put((256 * 1024) * 4, {9, 8, 7, 0});
+  EXPECT_THAT(Pixel(Draw(vga_.Snapshot()), 0, 0), ElementsAre(7, 8, 9)) << "scrolled";
+  set(kVbeWidth, 640);
+  EXPECT_EQ(get(kVbeWidth), 1024) << "not while it is on";
+  set(kVbeEnable, 0);
+  set(kVbeWidth, 1280);
+  set(kVbeHeight, 1024);
+  set(kVbeEnable, kVbeEnabled);
+  EXPECT_EQ(get(kVbeEnable), 0) << "5 MiB";
+  // 16 bits a pixel, and a virtual screen.
+  set(kVbeWidth, 640);
+  set(kVbeHeight, 480);
+  set(kVbeBits, 16);
+  set(kVbeEnable, kVbeEnabled | kVbeKeepMemory);
+  set(kVbeVirtualWidth, 700);
+  EXPECT_EQ(get(kVbeVirtualHeight), kFrameBufferSize / 1400);
+  set(kVbeOffsetX, 60);
+  put((2 * 700 + 61) * 2, {0xe0, 0xff});
+  EXPECT_THAT(Pixel(Draw(vga_.Snapshot()), 1, 2), ElementsAre(255, 255, 0));
+  // 8 bits a pixel, with colours of 8 bits.
+  set(kVbeEnable, 0);
+  set(kVbeBits, 8);
+  set(kVbeEnable, kVbeEnabled | kVbe8BitDac);
+  Dac(5, 200, 100, 50);
+  frame_buffer_[0] = 5;
+  EXPECT_THAT(Pixel(Draw(vga_.Snapshot()), 0, 0), ElementsAre(200, 100, 50));
+  set(kVbeEnable, 0);
+  EXPECT_EQ(ReadText(vga_.state()).columns, 80u);
 }
 
 TEST_F(VgaTest, AfterAStartTheScreenIsBlankAndSmall) {
