@@ -17,6 +17,7 @@
 #include "vmm/cli/installation.h"
 #include "vmm/cli/message.h"
 #include "vmm/cli/pc_containers.h"
+#include "vmm/cli/place.h"
 #include "vmm/cli/usage_formatter.h"
 #include "vmm/container/outcome.h"
 

@@ -38,9 +38,13 @@ TEST(MachineBuilderTest, TheMachineIsWhatTheContainerAsksFor) {
 }
 
 TEST(MachineBuilderTest, TheLayerIsTheSecondDisk) {
-  const absl::StatusOr<std::string> text = BuildMachineSpec(
-      Example(),
-      {.kernel = 3, .initramfs = 4, .root = 5, .connector = 6, .console = -1, .layer = 9});
+  const absl::StatusOr<std::string> text = BuildMachineSpec(Example(), {.kernel = 3,
+                                                                        .initramfs = 4,
+                                                                        .root = 5,
+                                                                        .connector = 6,
+                                                                        .pause = -1,
+                                                                        .console = -1,
+                                                                        .layer = 9});
   ASSERT_TRUE(text.ok()) << text.status();
   const absl::StatusOr<machine::MachineSpec> spec = machine::ParseSpec(*text);
   ASSERT_TRUE(spec.ok()) << spec.status();
