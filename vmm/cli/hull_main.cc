@@ -40,32 +40,24 @@ constexpr char kHelp[] =
     R"(Runs containers directly on the hypervisor, each in a microVM of its own.
 Usage: hull VERB [ARG...]
 
-  run      Run a command in a container  ps      List containers
-  create   Make one, to be started       inspect Show all about some, as JSON
-  start    Start containers              logs    Show what one has printed
-  stop     Stop containers               attach  Show what a running one prints
-  restart  Stop and start them           wait    Wait for the end of some
-  kill     Send them a signal            rename  Give one another name
-  rm       Remove containers             exec    Run one more command in one
-  top      Show what runs in one         stats   Show what some use
-  pause    Stop all that some do         unpause Let them go on
-  cp       Copy files out of one or in   diff    Show what one has changed
-  export   Write all files of one
+  run     Run a command     ps      List containers   top     Show its processes
+  create  Make a container  inspect Show all as JSON  stats   Show what some use
+  start   Start some        logs    Show its output   pause   Stop all it does
+  stop    Stop some         attach  Follow its words  unpause Let it go on
+  restart Stop and start    wait    Wait for its end  cp      Copy files in, out
+  kill    Send a signal     rename  Give it a name    diff    Show its changes
+  rm      Remove some       exec    Run one more      export  Write all files
 
-Containers that are a PC, for DOS and the like:
-  screentext  Print its screen           sendkeys  Type on its keyboard
-  screenshot  Write a picture of it
+  screentext  Print a PC's screen  screenshot  Picture of it  sendkeys  Type
 
-  images   List images                   pull    Fetch one from a registry
-  load     Take some from an archive     push    Send one to a registry
-  save     Write some to an archive      login   Log in to a registry
-  tag      Give one a further name       logout  Log out of it
-  untag    Take a name from one          history Show how one was made
-  rmi      Remove images                 image   Inspect, prune and more
-  import   Make one of a PC's disk
+  images  List images       pull    Fetch a new one   tag     Give it a name
+  load    Read an archive   push    Send one away     untag   Take a name
+  save    Write an archive  login   Log in for these  history Show its making
+  rmi     Remove images     logout  Log out again
+  import  Take a PC's disk  image   Prune and more
 
-  info     Show if this machine is fit   host    Manage the emulated host
-  version  Print the version             volume  Create and remove volumes
+  info    Check this host   version Print its number  host    Emulated host
+  volume  Disks that stay
 
 hull VERB --help tells more. The exit status is the verb's or the container's;
 125 if Hull failed, 126 and 127 if the command cannot be executed or found.
