@@ -232,6 +232,7 @@ TEST_F(HostMessageDecoderTest, DecodesAFurtherProcess) {
   process.add_environment("A=1");
   process.set_working_directory("/w");
   process.set_discard_output(true);
+  process.set_archiver(true);
   process.mutable_terminal()->set_rows(24);
   process.mutable_terminal()->set_columns(80);
   ASSERT_EQ(Decode(message), HostMessageType::kStartProcess) << decoder_->explanation();
@@ -241,15 +242,18 @@ TEST_F(HostMessageDecoderTest, DecodesAFurtherProcess) {
   EXPECT_THAT(Strings(start.environment), ElementsAre("A=1"));
   EXPECT_STREQ(start.working_directory, "/w");
   EXPECT_TRUE(start.discard_output);
+  EXPECT_TRUE(start.archiver);
   ASSERT_TRUE(start.has_terminal);
   EXPECT_EQ(start.terminal.rows, 24);
   EXPECT_EQ(start.terminal.columns, 80);
 
   process.clear_terminal();
   process.clear_discard_output();
+  process.clear_archiver();
   ASSERT_EQ(Decode(message), HostMessageType::kStartProcess);
   EXPECT_FALSE(start.has_terminal);
   EXPECT_FALSE(start.discard_output);
+  EXPECT_FALSE(start.archiver);
   process.mutable_terminal()->set_columns(65536);
   EXPECT_EQ(Decode(message), HostMessageType::kInvalid);
   EXPECT_EQ(decoder_->explanation(), "no size of a terminal");

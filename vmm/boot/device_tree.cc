@@ -156,6 +156,7 @@ absl::StatusOr<std::vector<uint8_t>> BuildDeviceTree(const HardwareDescription& 
     tree.Reg(device.address, device.size);
     tree.Cells("interrupts", std::array{device.irq, kEdgeRising});
     tree.Cell("interrupt-parent", kIoapicPhandle);
+    if (device.used_buffers_only) tree.Empty("hull,used-buffers-only");
     tree.End();
   }
   tree.End();

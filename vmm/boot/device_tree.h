@@ -21,6 +21,10 @@ struct HardwareDescription {
     uint64_t address = 0;
     uint64_t size = 0;
     uint32_t irq = 0;  // IO-APIC pin; edge, rising.
+    // Its interrupts say that buffers were used and nothing else, as its configuration never
+    // changes: Hull's kernel then neither asks what they say nor acknowledges them (two exits
+    // each).
+    bool used_buffers_only = false;
   };
 
   struct Serial {

@@ -26,6 +26,10 @@ class Tree {
   bool Has(const std::string& node) const {
     return fdt_path_offset(blob_.data(), node.c_str()) >= 0;
   }
+  bool HasProperty(const std::string& node, const char* property) const {
+    return fdt_getprop(blob_.data(), fdt_path_offset(blob_.data(), node.c_str()), property,
+                       nullptr) != nullptr;
+  }
   std::vector<uint32_t> Cells(const std::string& node, const char* property) const {
     int size = 0;
     const void* data =
@@ -62,7 +66,7 @@ TEST(DeviceTreeTest, WhatTheGuestKernelLooksFor) {
   const Tree tree({.vcpus = 2,
                    .lapic_address = kLapic,
                    .ioapic_address = kIoapic,
-                   .virtio = {{0xd0000000, 0x1000, 5}, {0xd0001000, 0x1000, 6}},
+                   .virtio = {{0xd0000000, 0x1000, 5, true}, {0xd0001000, 0x1000, 6}},
                    .serial = HardwareDescription::Serial{.port = 0x3f8, .irq = 4},
                    .exit_port = 0x501});
   EXPECT_NE(tree.String("/", "compatible"), "");
@@ -79,6 +83,8 @@ TEST(DeviceTreeTest, WhatTheGuestKernelLooksFor) {
   EXPECT_THAT(tree.Cells("/soc/virtio@d0001000", "interrupts"), ElementsAre(6, 3));
   EXPECT_EQ(tree.Cells("/soc/virtio@d0001000", "interrupt-parent"),
             tree.Cells("/soc/ioapic@fec00000", "phandle"));
+  EXPECT_TRUE(tree.HasProperty("/soc/virtio@d0000000", "hull,used-buffers-only"));
+  EXPECT_FALSE(tree.HasProperty("/soc/virtio@d0001000", "hull,used-buffers-only"));
   EXPECT_THAT(tree.Cells("/isa/serial@i3f8", "reg"), ElementsAre(1, 0x3f8, 8));
   EXPECT_THAT(tree.Cells("/isa/serial@i3f8", "interrupts"), ElementsAre(4, 3));
 }
@@ -95,7 +101,7 @@ TEST(DeviceTreeTest, TheLargestMachineFits) {
   hardware.serial = HardwareDescription::Serial{.port = 0x3f8, .irq = 4};
   hardware.exit_port = 0x501;
   for (uint64_t i = 0; i < 19; ++i) {
-    hardware.virtio.push_back({0xfffffffff0000000 + i * 0x1000, 0x1000, 23});
+    hardware.virtio.push_back({0xfffffffff0000000 + i * 0x1000, 0x1000, 23, true});
   }
   const Tree tree(hardware);
   EXPECT_EQ(tree.Children("/cpus").size(), 255u);

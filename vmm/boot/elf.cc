@@ -58,7 +58,8 @@ absl::StatusOr<ElfSegment> ParseSegment(size_t index, const Elf64_Phdr& header,
   return ElfSegment{.file_offset = header.p_offset,
                     .file_size = header.p_filesz,
                     .physical_address = header.p_paddr,
-                    .memory_size = header.p_memsz};
+                    .memory_size = header.p_memsz,
+                    .writable = (header.p_flags & PF_W) != 0};
 }
 
 }  // namespace

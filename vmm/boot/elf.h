@@ -28,6 +28,7 @@ struct ElfSegment {
   uint64_t file_size = 0;
   uint64_t physical_address = 0;
   uint64_t memory_size = 0;
+  bool writable = false;
 
   uint64_t physical_end() const { return physical_address + memory_size; }
 };

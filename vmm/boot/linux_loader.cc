@@ -21,6 +21,7 @@ namespace hull::boot {
 namespace {
 
 constexpr uint64_t kPageSize = 4096;
+constexpr uint64_t kHugePageSize = uint64_t{2} << 20;
 // vmlinux has no header to say how high an initramfs may lie; this is what kernels of every version
 // take (the default of initrd_addr_max).
 constexpr uint64_t kDefaultInitramfsLimit = 0x80000000;
@@ -71,6 +72,61 @@ absl::Status MapOrCopyFile(GuestMemory& memory, uint64_t address, uint64_t size,
   return CopyFile(memory, last, address + size - last, fd, offset + (last - address));
 }
 
+constexpr uint64_t HugePageDown(uint64_t value) { return value & ~(kHugePageSize - 1); }
+
+bool Overlaps(const ElfSegment& segment, uint64_t start, uint64_t end) {
+  return segment.physical_address < end && segment.physical_end() > start;
+}
+
+// The one huge page in which everything lies that the file has of writable segments, if there is
+// such a page, with nothing else in it. A kernel takes most of that at once, and writes to much of
+// it.
+std::optional<uint64_t> DataPage(const GuestMemory& memory, const ElfKernel& kernel) {
+  std::optional<uint64_t> page;
+  for (const ElfSegment& segment : kernel.segments) {
+    if (!segment.writable || segment.file_size == 0) continue;
+    if (!page.has_value()) page = HugePageDown(segment.physical_address);
+    if (segment.physical_address + segment.file_size > *page + kHugePageSize) return std::nullopt;
+  }
+  if (!page.has_value() || !memory.Contains(GuestAddress{*page}, kHugePageSize)) {
+    return std::nullopt;
+  }
+  for (const ElfSegment& segment : kernel.segments) {
+    if (!segment.writable && Overlaps(segment, *page, *page + kHugePageSize)) return std::nullopt;
+  }
+  return page;
+}
+
+// How much of the file there is for a read-only segment: to the end of its last huge page, where
+// nothing else is before that and the file goes on, so that this page can be one of the host's.
+uint64_t MappedSize(const GuestMemory& memory, const ElfKernel& kernel, const ElfSegment& segment,
+                    uint64_t file_size) {
+  const uint64_t start = segment.physical_address;
+  const uint64_t end = HugePageDown(segment.physical_end() + kHugePageSize - 1);
+  if (segment.writable || segment.file_size != segment.memory_size ||
+      (start ^ segment.file_offset) % kHugePageSize != 0 ||
+      !RangeFits<uint64_t>(segment.file_offset, end - start, file_size) ||
+      !memory.Contains(GuestAddress{start}, end - start)) {
+    return segment.file_size;
+  }
+  for (const ElfSegment& other : kernel.segments) {
+    if (&other != &segment && Overlaps(other, start, end)) return segment.file_size;
+  }
+  return end - start;
+}
+
+// Of a kernel that begins with a read-only segment, the first huge page, with the functions that
+// every start runs (kernel-config, patch 12), and the last, with the constants, are read nearly
+// whole.
+absl::Status GatherReadOnly(GuestMemory& memory, const ElfSegment& first, uint64_t mapped) {
+  if (first.writable || mapped < kHugePageSize || mapped % kHugePageSize != 0 ||
+      first.physical_address % kHugePageSize != 0) {
+    return absl::OkStatus();
+  }
+  HULL_RETURN_IF_ERROR(memory.GatherHugePage(GuestAddress{first.physical_address}));
+  return memory.GatherHugePage(GuestAddress{first.physical_address + mapped - kHugePageSize});
+}
+
 absl::Status CheckFits(const GuestMemory& memory, uint64_t floor, uint64_t start, uint64_t size) {
   if (start < floor) {
     return absl::InvalidArgumentError(absl::StrCat("a kernel at 0x", absl::Hex(start), ", below 0x",
@@ -94,10 +150,23 @@ absl::StatusOr<LoadedKernel> LoadElf(GuestMemory& memory, uint64_t floor, int fd
   for (const ElfSegment& segment : kernel.segments) {
     HULL_RETURN_IF_ERROR(CheckFits(memory, floor, segment.physical_address, segment.memory_size));
   }
+  const std::optional<uint64_t> data_page = DataPage(memory, kernel);
+  if (data_page.has_value()) {
+    HULL_RETURN_IF_ERROR(memory.PreferHugePages(GuestAddress{*data_page}, kHugePageSize));
+  }
   // The rest of each segment stays as it is: fresh guest memory is zero.
   for (const ElfSegment& segment : kernel.segments) {
-    HULL_RETURN_IF_ERROR(MapOrCopyFile(memory, segment.physical_address, segment.file_size, fd,
-                                       segment.file_offset));
+    if (segment.writable && data_page.has_value()) {
+      HULL_RETURN_IF_ERROR(
+          CopyFile(memory, segment.physical_address, segment.file_size, fd, segment.file_offset));
+      continue;
+    }
+    const uint64_t mapped = MappedSize(memory, kernel, segment, file_size);
+    HULL_RETURN_IF_ERROR(
+        MapOrCopyFile(memory, segment.physical_address, mapped, fd, segment.file_offset));
+    if (&segment == &kernel.segments.front()) {
+      HULL_RETURN_IF_ERROR(GatherReadOnly(memory, segment, mapped));
+    }
   }
   return LoadedKernel{.entry = kernel.entry,
                       .end = kernel.segments.back().physical_end(),

@@ -30,7 +30,9 @@ struct LoadedKernel {
 
 // Loads an ELF64 vmlinux or a bzImage from the regular file `fd`, wholly at or above `floor`.
 // Whole pages of an ELF kernel are mapped privately, so that machines share them; the file must
-// not change while the machine runs. The errors name the cause but not the file.
+// not change while the machine runs. What is writable is copied to a huge page instead where it
+// lies within one, and the first and the last huge page of what is not are gathered in the host
+// (GuestMemory::GatherHugePage). The errors name the cause but not the file.
 absl::StatusOr<LoadedKernel> LoadKernel(GuestMemory& memory, uint64_t floor, int fd);
 
 // Maps the regular file `fd` privately at the highest page-aligned address where it ends at or

@@ -82,6 +82,70 @@ TEST_F(LinuxLoaderTest, WholePagesAreMappedAndStayPrivate) {
   EXPECT_EQ(Bytes(0x201000, 1)[0], 0x77);
 }
 
+TEST_F(LinuxLoaderTest, WritableSegmentsWithinOneHugePageAreCopied) {
+  const auto image = TestElf({{0x200000, 0x200000, 0x3000, 0x3000},
+                              {0x400000, 0x400000, 0x2800, 0x4000, true},
+                              {0x480000, 0x403000, 0x1000, 0x300000, true}},
+                             0x200000);
+  const UniqueFd file = FileOf(image);
+  ASSERT_TRUE(LoadKernel(memory_, kFloor, file.get()).ok());
+  EXPECT_EQ(Bytes(0x400000, 0x2800),
+            std::vector<uint8_t>(image.begin() + 0x400000, image.begin() + 0x402800));
+  EXPECT_THAT(Bytes(0x402800, 0x480000 - 0x402800), Each(0));
+  EXPECT_EQ(Bytes(0x480000, 0x1000),
+            std::vector<uint8_t>(image.begin() + 0x403000, image.begin() + 0x404000));
+  EXPECT_THAT(Bytes(0x481000, 0x300000 - 0x1000), Each(0));
+  const uint8_t changed = 0x77;
+  ASSERT_EQ(pwrite(file.get(), &changed, 1, 0x401000), 1);
+  EXPECT_EQ(Bytes(0x401000, 1)[0], image[0x401000]);
+}
+
+TEST_F(LinuxLoaderTest, WritableSegmentsThatNeedMoreAreMapped) {
+  // More than a huge page of them, or in one page with what is only read.
+  const std::vector<TestSegment> kernels[] = {
+      {{0x200000, 0x200000, 0x1000, 0x1000}, {0x400000, 0x400000, 0x201000, 0x201000, true}},
+      {{0x200000, 0x200000, 0x1000, 0x1000}, {0x201000, 0x201000, 0x201000, 0x201000, true}},
+      {{0x200000, 0x200000, 0x1000, 0x1000}, {0x201000, 0x201000, 0x1000, 0x1000, true}},
+  };
+  for (const std::vector<TestSegment>& segments : kernels) {
+    const UniqueFd file = FileOf(TestElf(segments, 0x200000));
+    ASSERT_TRUE(LoadKernel(memory_, kFloor, file.get()).ok());
+    const uint8_t changed = 0x77;
+    ASSERT_EQ(pwrite(file.get(), &changed, 1, static_cast<off_t>(segments[1].file_offset)), 1);
+    EXPECT_EQ(Bytes(segments[1].address, 1)[0], 0x77);
+  }
+}
+
+TEST_F(LinuxLoaderTest, TheLastHugePageOfWhatIsReadIsMappedToItsEnd) {
+  const auto image = TestElf(
+      {{0x200000, 0x200000, 0x201000, 0x201000}, {0x600000, 0x600000, 0x1000, 0x1000, true}},
+      0x200000);
+  ASSERT_TRUE(LoadKernel(memory_, kFloor, FileOf(image).get()).ok());
+  EXPECT_EQ(Bytes(0x200000, 0x400000),
+            std::vector<uint8_t>(image.begin() + 0x200000, image.begin() + 0x600000));
+  EXPECT_EQ(Bytes(0x600000, 0x1000),
+            std::vector<uint8_t>(image.begin() + 0x600000, image.begin() + 0x601000));
+}
+
+TEST_F(LinuxLoaderTest, NothingIsMappedBehindASegmentWhereThatIsNotTheFiles) {
+  // The file ends; the segment ends in zeroes; another is there; offsets are not those of huge
+  // pages.
+  const std::vector<TestSegment> kernels[] = {
+      {{0x200000, 0x200000, 0x3000, 0x3000}},
+      {{0x200000, 0x200000, 0x3000, 0x4000}, {0x600000, 0x600000, 0x1000, 0x1000, true}},
+      {{0x200000, 0x200000, 0x3000, 0x3000}, {0x3ff000, 0x600000, 0x1000, 0x1000, true}},
+      {{0x200000, 0x1000, 0x3000, 0x3000}, {0x600000, 0x600000, 0x1000, 0x1000, true}},
+  };
+  for (const std::vector<TestSegment>& segments : kernels) {
+    GuestMemory memory =
+        *GuestMemory::Create(std::array{GuestMemory::Range{GuestAddress{0}, 32 * kMiB}});
+    ASSERT_TRUE(LoadKernel(memory, kFloor, FileOf(TestElf(segments, 0x200000)).get()).ok());
+    std::vector<uint8_t> behind(0x1000);
+    ASSERT_TRUE(memory.Read(GuestAddress{0x205000}, behind).ok());
+    EXPECT_THAT(behind, Each(0));
+  }
+}
+
 TEST_F(LinuxLoaderTest, AMisalignedSegmentIsCopied) {
   const auto image = TestElf({{0x200001, 0x1000, 0x3000, 0x3000}}, 0x200001);
   ASSERT_TRUE(LoadKernel(memory_, kFloor, FileOf(image).get()).ok());

@@ -22,6 +22,7 @@ struct TestSegment {
   uint64_t file_offset = 0;
   uint64_t file_size = 0;
   uint64_t memory_size = 0;
+  bool writable = false;
 };
 
 // An ELF64 executable; the file is as long as its segments need, and byte i of it is
@@ -47,6 +48,7 @@ inline std::vector<uint8_t> TestElf(const std::vector<TestSegment>& segments, ui
   for (size_t i = 0; i < segments.size(); ++i) {
     Elf64_Phdr program = {};
     program.p_type = PT_LOAD;
+    program.p_flags = PF_R | (segments[i].writable ? PF_W : PF_X);
     program.p_offset = segments[i].file_offset;
     program.p_paddr = segments[i].address;
     program.p_filesz = segments[i].file_size;

@@ -25,6 +25,7 @@
 #include "vmm/cli/copy_plan.h"
 #include "vmm/cli/installation.h"
 #include "vmm/cli/message.h"
+#include "vmm/cli/pc_containers.h"
 #include "vmm/cli/usage_formatter.h"
 #include "vmm/container/outcome.h"
 
@@ -190,6 +191,7 @@ absl::StatusOr<End> Find(ContainerStore* store, const std::string& argument) {
   HULL_ASSIGN_OR_RETURN(end.place, ParseCopyPlace(argument));
   if (!end.place.container.has_value()) return end;
   HULL_ASSIGN_OR_RETURN(Named container, FindContainer(store, *end.place.container));
+  HULL_RETURN_IF_ERROR(RefusePc(container.info, kNoFiles));
   end.container = std::move(container);
   return end;
 }

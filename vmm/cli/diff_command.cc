@@ -16,6 +16,8 @@
 #include "vmm/cli/containers.h"
 #include "vmm/cli/installation.h"
 #include "vmm/cli/message.h"
+#include "vmm/cli/pc_containers.h"
+#include "vmm/cli/place.h"
 #include "vmm/cli/usage_formatter.h"
 #include "vmm/container/outcome.h"
 
@@ -31,6 +33,7 @@ absl::StatusOr<std::vector<ContainerChange>> Diff(const Installation& installati
                                                   const std::string& name) {
   HULL_ASSIGN_OR_RETURN(const std::unique_ptr<ContainerStore> store, OpenContainers(installation));
   HULL_ASSIGN_OR_RETURN(const Named container, FindContainer(store.get(), name));
+  HULL_RETURN_IF_ERROR(RefusePc(container.info, kNoFiles));
   HULL_ASSIGN_OR_RETURN(const std::string answer,
                         AskArchiver(store.get(), container, {"changes"}, kMaxChangesAnswer));
   return ParseContainerChanges(answer);
@@ -40,6 +43,7 @@ absl::Status Export(const Installation& installation, const std::string& name,
                     const std::string& path) {
   HULL_ASSIGN_OR_RETURN(const std::unique_ptr<ContainerStore> store, OpenContainers(installation));
   HULL_ASSIGN_OR_RETURN(const Named container, FindContainer(store.get(), name));
+  HULL_RETURN_IF_ERROR(RefusePc(container.info, kNoFiles));
   HULL_ASSIGN_OR_RETURN(ArchiverSession session,
                         ArchiverSession::Start(store.get(), container, {"export"},
                                                ArchiverSession::Direction::kFromContainer));

@@ -65,7 +65,7 @@ Containers that are a PC, for DOS and the like:
   import   Make one of a PC's disk
 
   info     Show if this machine is fit   host    Manage the emulated host
-  version  Print the version             volume  Manage disks that outlive containers
+  version  Print the version             volume  Create and remove volumes
 
 hull VERB --help tells more. The exit status is the verb's or the container's;
 125 if Hull failed, 126 and 127 if the command cannot be executed or found.

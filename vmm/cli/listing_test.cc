@@ -7,6 +7,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "vmm/cli/logs_command.h"
+#include "vmm/cli/place.h"
 #include "vmm/cli/ps_command.h"
 #include "vmm/container/container_store.h"
 #include "vmm/container/log_format.h"
@@ -15,6 +16,17 @@ namespace hull::cli {
 namespace {
 
 using container::LogStream;
+
+TEST(PlaceTest, ListingsOfTwoPlacesAreOne) {
+  EXPECT_EQ(MergeListings("", "b\n"), "b\n");
+  EXPECT_EQ(MergeListings("a\n", ""), "a\n");
+  EXPECT_EQ(MergeListings("a\n", "b\n"), "a\nb\n");
+  // One heading, however far its columns are apart.
+  EXPECT_EQ(MergeListings("ID  NAMES\n1   a\n", "ID    NAMES\n234   b\n"),
+            "ID  NAMES\n1   a\n234   b\n");
+  EXPECT_EQ(MergeListings("[{\"a\": 1}]\n", "[{\"b\": 2}]\n"),
+            MergeListings("[{\"a\": 1}, {\"b\": 2}]\n", "[]\n"));
+}
 
 TEST(PsTest, SpansOfTimeAreThoseOfPodman) {
   EXPECT_EQ(HumanDuration(absl::Milliseconds(900)), "Less than a second");

@@ -54,6 +54,8 @@ absl::Status CompletePcConfig(const RunFlags& flags, const images::ResolvedImage
   config->storage_bytes = 0;
   config->process.attach_stdin = flags.interactive;
   config->process.terminal = flags.terminal;
+  // Nobody writes to it.
+  if (image.machine->boot == images::BootDevice::kCdrom) config->read_only = true;
   return absl::OkStatus();
 }
 

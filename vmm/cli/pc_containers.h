@@ -29,6 +29,10 @@ absl::Status MakePcDisk(const container::ContainerStore& store, const container:
 void ShowPcScreen(const container::Config& config, const std::string& detach_keys,
                   container::AttachOptions* options);
 
+// What one has not that is asked for its files.
+inline constexpr char kNoFiles[] =
+    "files that Hull could reach (mtools read disk.img in its state directory: hull inspect)";
+
 // kUnimplemented, fit for the user, if the container is a pc machine, which has no `what`.
 absl::Status RefusePc(const container::ContainerInfo& info, absl::string_view what);
 

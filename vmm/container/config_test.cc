@@ -49,6 +49,18 @@ TEST(ConfigTest, ComesBackAsItWas) {
   EXPECT_EQ(*config, Example());
 }
 
+TEST(ConfigTest, APcMachineIsOneOnlyWhereItIs) {
+  EXPECT_THAT(SerializeConfig(Example()), testing::Not(HasSubstr("\"pc\"")));
+  Config config = Example();
+  config.pc = PcMachine{.boot = "floppy"};
+  const std::string text = SerializeConfig(config);
+  const absl::StatusOr<Config> parsed = ParseConfig(text);
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(*parsed, config);
+  EXPECT_FALSE(ParseConfig(Replace(text, "\"boot\":", "\"boots\":")).ok());
+  EXPECT_FALSE(ParseConfig(Replace(text, "{\"boot\":\"floppy\"}", "7")).ok());
+}
+
 TEST(ConfigTest, IsPlainJson) {
   const std::string text = SerializeConfig(Example());
   EXPECT_THAT(text, HasSubstr(R"("echo \"\\\u000a\u0009\u0001\"")"));

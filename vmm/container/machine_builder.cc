@@ -1,6 +1,5 @@
 #include "vmm/container/machine_builder.h"
 
-#include "absl/strings/str_cat.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
 #include "vmm/machine/spec.h"
@@ -19,13 +18,17 @@ absl::StatusOr<std::string> BuildPcSpec(const Config& config,
   pc.video_firmware.emplace().source = descriptors.video_firmware;
   pc.control = descriptors.control;
   if (descriptors.pause >= 0) spec.pause = descriptors.pause;
-  if (config.pc->boot != "floppy") {
-    return absl::UnimplementedError(
-        absl::StrCat("machine: it cannot boot from a ", config.pc->boot, " yet"));
+  const machine::FileRef disk = {.source = descriptors.root};
+  if (config.pc->boot == "floppy") {
+    pc.diskettes.push_back({.file = disk, .read_only = config.read_only});
+    pc.boot = {machine::BootDevice::kDiskette};
+  } else if (config.pc->boot == "cdrom") {
+    pc.cdrom = disk;
+    pc.boot = {machine::BootDevice::kCdrom};
+  } else {
+    pc.disks.push_back({.file = disk, .read_only = config.read_only});
+    pc.boot = {machine::BootDevice::kDisk};
   }
-  machine::DisketteSpec& diskette = pc.diskettes.emplace_back();
-  diskette.file.source = descriptors.root;
-  diskette.read_only = config.read_only;
   HULL_RETURN_IF_ERROR(Annotate(machine::ValidateSpec(spec), "machine"));
   return machine::SerializeSpec(spec);
 }

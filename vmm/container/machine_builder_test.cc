@@ -38,9 +38,13 @@ TEST(MachineBuilderTest, TheMachineIsWhatTheContainerAsksFor) {
 }
 
 TEST(MachineBuilderTest, TheLayerIsTheSecondDisk) {
-  const absl::StatusOr<std::string> text = BuildMachineSpec(
-      Example(),
-      {.kernel = 3, .initramfs = 4, .root = 5, .connector = 6, .console = -1, .layer = 9});
+  const absl::StatusOr<std::string> text = BuildMachineSpec(Example(), {.kernel = 3,
+                                                                        .initramfs = 4,
+                                                                        .root = 5,
+                                                                        .connector = 6,
+                                                                        .pause = -1,
+                                                                        .console = -1,
+                                                                        .layer = 9});
   ASSERT_TRUE(text.ok()) << text.status();
   const absl::StatusOr<machine::MachineSpec> spec = machine::ParseSpec(*text);
   ASSERT_TRUE(spec.ok()) << spec.status();
@@ -48,6 +52,36 @@ TEST(MachineBuilderTest, TheLayerIsTheSecondDisk) {
   EXPECT_EQ(spec->block[1].id, "layer");
   EXPECT_EQ(spec->block[1].file.source, (std::variant<std::string, int>(9)));
   EXPECT_FALSE(spec->block[1].read_only);
+}
+
+TEST(MachineBuilderTest, APcMachineBootsFromItsDisk) {
+  const MachineDescriptors descriptors = {
+      .kernel = 4, .root = 6, .console = 9, .video_firmware = 5, .control = 7};
+  const std::variant<std::string, int> disk = 6;
+  for (const char* boot : {"floppy", "disk", "cdrom"}) {
+    Config config = Example();
+    config.cpus = 1;
+    config.pc = PcMachine{.boot = boot};
+    config.read_only = true;
+    const absl::StatusOr<std::string> text = BuildMachineSpec(config, descriptors);
+    ASSERT_TRUE(text.ok()) << text.status();
+    const absl::StatusOr<machine::MachineSpec> spec = machine::ParseSpec(*text);
+    ASSERT_TRUE(spec.ok()) << spec.status();
+    ASSERT_TRUE(spec->pc.has_value());
+    EXPECT_EQ(spec->firmware->source, (std::variant<std::string, int>(4)));
+    EXPECT_EQ(spec->pc->video_firmware->source, (std::variant<std::string, int>(5)));
+    EXPECT_EQ(spec->pc->control, 7);
+    EXPECT_EQ(spec->pc->boot.size(), 1u);
+    const machine::PcSpec& pc = *spec->pc;
+    EXPECT_EQ(pc.diskettes.size(), boot == std::string("floppy") ? 1u : 0u);
+    EXPECT_EQ(pc.disks.size(), boot == std::string("disk") ? 1u : 0u);
+    EXPECT_EQ(pc.cdrom.has_value(), boot == std::string("cdrom"));
+    for (const machine::DisketteSpec& diskette : pc.diskettes) {
+      EXPECT_EQ(diskette.file.source, disk);
+      EXPECT_TRUE(diskette.read_only);
+    }
+    for (const machine::DiskSpec& hard : pc.disks) EXPECT_EQ(hard.file.source, disk);
+  }
 }
 
 TEST(MachineBuilderTest, VolumesFollowTheRootOrTheLayer) {

@@ -87,7 +87,9 @@ std::string CommandLine(const MachineSpec& spec) {
 boot::HardwareDescription::VirtioMmio VirtioSlot(size_t index) {
   return {.address = x86_64::kVirtioMmioStart + index * virtio::kMmioSize,
           .size = virtio::kMmioSize,
-          .irq = x86_64::kFirstVirtioPin + static_cast<uint32_t>(index)};
+          .irq = x86_64::kFirstVirtioPin + static_cast<uint32_t>(index),
+          // No device of a micro machine changes its configuration.
+          .used_buffers_only = true};
 }
 
 // What the kernel is told is there.

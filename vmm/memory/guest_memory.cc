@@ -129,6 +129,15 @@ absl::Status GuestMemory::PreferHugePages(GuestAddress start, uint64_t size) {
   return Advise(start, size, MADV_HUGEPAGE);
 }
 
+absl::Status GuestMemory::GatherHugePage(GuestAddress start) {
+  constexpr int kMadvCollapse = 25;  // MADV_COLLAPSE, of Linux 6.1; glibc 2.36 does not have it
+  HULL_ASSIGN_OR_RETURN(uint8_t* const host, Translate(start, kHugePageSize));
+  // A file system without huge pages, no memory for one, a page that is in use: it is the same
+  // file.
+  (void)madvise(host, kHugePageSize, kMadvCollapse);
+  return absl::OkStatus();
+}
+
 absl::Status GuestMemory::AvoidHugePages(GuestAddress start, uint64_t size) {
   return Advise(start, size, MADV_NOHUGEPAGE);
 }

@@ -59,6 +59,8 @@ using hull::sandbox::CallRules;
 constexpr uint64_t kGetSupportedCpuid = 0xc008ae05;
 constexpr uint64_t kSetCpuid2 = 0x4008ae90;
 constexpr uint64_t kSetMsrs = 0x4008ae89;
+// Of Linux 6.1; glibc 2.36 does not have it.
+constexpr uint64_t kMadvCollapse = 25;
 
 const std::map<std::string, uint64_t>& Constants() {
   static const auto* const constants = new std::map<std::string, uint64_t>{
@@ -89,6 +91,7 @@ const std::map<std::string, uint64_t>& Constants() {
       HULL_CONSTANT(MADV_DONTDUMP),
       HULL_CONSTANT(MADV_HUGEPAGE),
       HULL_CONSTANT(MADV_NOHUGEPAGE),
+      {"MADV_COLLAPSE", kMadvCollapse},
       HULL_CONSTANT(MSG_DONTWAIT),
       HULL_CONSTANT(AT_EMPTY_PATH),
       HULL_CONSTANT(AF_UNIX),
