@@ -84,6 +84,22 @@ TEST_F(DosTest, AnImageOfNoDisketteIsRefused) {
   EXPECT_THAT(result.err, HasSubstr("no diskette has 512000 bytes"));
 }
 
+// The jail lets it have as many threads as all of these take.
+TEST_F(DosTest, EveryDriveAtOnce) {
+  for (const char* drive : {"a", "b", "c", "d", "e"}) {
+    std::ofstream(directory_.Path(drive)) << std::string(360 * 1024, '\0');
+  }
+  const auto file = [&](const char* name) {
+    return absl::StrCat(R"({"path":")", directory_.Path(name), R"("})");
+  };
+  PcGuest guest(absl::StrCat(R"(,"diskettes":[)", file("a"), ",", file("b"), R"(],"disks":[)",
+                             file("c"), ",", file("d"), R"(],"cdrom":)", file("e")),
+                DataFile("tests/integration/guests/firmware.elf"));
+  const VmmProcess::Result result = guest.vmm().Wait(kCommand);
+  EXPECT_FALSE(result.timed_out);
+  EXPECT_EQ(result.status, 0) << result.err;
+}
+
 TEST_F(DosTest, RandomValuesInEveryRegisterHarmNobody) {
   const std::string diskette = directory_.Path("diskette");
   std::ofstream(diskette) << std::string(360 * 1024, '\0');

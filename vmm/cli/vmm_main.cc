@@ -198,8 +198,11 @@ absl::StatusOr<sandbox::JailOptions> JailOf(const machine::MachineSpec& spec,
   constexpr uint64_t kOwnMemory = uint64_t{256} << 20;
   // A thread's stack.
   constexpr uint64_t kMemoryPerThread = uint64_t{9} << 20;
-  // A pc machine has a thread for its diskettes.
-  const uint64_t threads = 1 + spec.vcpus + spec.block.size() + (spec.pc.has_value() ? 1 : 0);
+  uint64_t threads = 1 + spec.vcpus + spec.block.size();
+  if (spec.pc.has_value()) {
+    // A pc machine has a thread for its diskettes, and one for each ATA channel with a drive.
+    threads += 1 + (spec.pc->disks.empty() ? 0 : 1) + (spec.pc->cdrom.has_value() ? 1 : 0);
+  }
   sandbox::JailOptions options;
   options.descriptors = files.Descriptors();
   if (FLAGS_report_fd >= 0) options.descriptors.push_back(FLAGS_report_fd);
