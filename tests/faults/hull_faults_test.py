@@ -99,9 +99,9 @@ class HullFaultsTest(unittest.TestCase):
         return [(done.returncode, done.stdout, done.stderr)
                 for done in (self.hull(0, *command) for command in commands)]
 
-    def sweep(self, start, expected, clean):
+    def sweep(self, start, expected, clean, detached):
         """Fails each call of `hull START` in turn. `expected` are the statuses of what goes on all the same;
-        `clean` are commands that are then run without a fault."""
+        `clean` are commands that are then run without a fault. What is detached may go on without its client."""
         self.assertIn(self.hull(0, *start).returncode, expected, "without a fault it works")
         self.clean(clean)
         self.await_processes("no fault")
@@ -127,14 +127,15 @@ class HullFaultsTest(unittest.TestCase):
                     self.assertTrue(abseil or lines and lines[-1].startswith("hull: "), f"no message but {lines}")
                     self.assertGreater(len(lines[-1]), len("hull: ...... "), lines)
                 # What a fault has ended may still be on its way out.
-                if done.returncode not in expected:
+                if not detached:
                     self.await_processes(fault)
                 said = self.clean(clean)
                 self.await_processes(fault)
                 left = self.files() - before
                 if function in REMOVAL and left:
                     self.hull(0, *start)
-                    self.await_processes(fault)
+                    if not detached:
+                        self.await_processes(fault)
                     said = self.clean(clean)
                     self.await_processes(fault)
                     left = self.files() - before
@@ -146,10 +147,12 @@ class HullFaultsTest(unittest.TestCase):
               ", ".join(f"{name} {count}" for name, count in sorted(harmless.items())))
 
     def test_run(self):
-        self.sweep(["run", "--rm", "-i", "box", "cat"], {CONTAINER_STATUS}, [["ps", "-aq"]])
+        self.sweep(["run", "--rm", "-i", "box", "cat"], {CONTAINER_STATUS}, [["ps", "-aq"]],
+                   detached=False)
 
     def test_run_detached(self):
-        self.sweep(["run", "-d", "--name", "c", "box", "cat"], {0}, [["rm", "-f", "-a"]])
+        self.sweep(["run", "-d", "--name", "c", "box", "cat"], {0}, [["rm", "-f", "-a"]],
+                   detached=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 #include "vmm/cli/monitor_command.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -44,6 +46,9 @@ constexpr std::pair<ClientMode, const char*> kModes[] = {
     {ClientMode::kDetached, "detached"},
 };
 
+// How long a monitor whose connection is lost may take to end.
+constexpr int kEndPatienceMs = 20'000;
+
 int AwaitProcess(pid_t pid) {
   int wait_status = 0;
   while (waitpid(pid, &wait_status, 0) < 0 && errno == EINTR) {
@@ -63,9 +68,16 @@ std::string LastWords(const UniqueFd& errors) {
   return absl::StrCat(": ", container::Printable(absl::StripPrefix(line, "hull monitor: ")));
 }
 
-// What can be told of a monitor that died.
+// What can be told of a monitor that is lost: it died, as a rule.
 absl::Status LostMonitor(const StartedMonitor& monitor, const container::Config& config,
                          container::ContainerStore* store) {
+  const UniqueFd process(static_cast<int>(syscall(SYS_pidfd_open, monitor.pid, 0)));
+  pollfd ended = {.fd = process.get(), .events = POLLIN, .revents = 0};
+  if (process.valid() && poll(&ended, 1, kEndPatienceMs) == 0) {
+    // It could not send, and goes on with a container that is to outlive this command.
+    return absl::UnavailableError(absl::StrCat("the monitor of container ", config.name,
+                                               " no longer answers, and runs: see hull ps"));
+  }
   const int wait_status = AwaitProcess(monitor.pid);
   store->CollectDead().IgnoreError();
   return absl::InternalError(absl::StrCat(

@@ -224,9 +224,11 @@ class Client : public AttachSocket::Handler {
         loop_->AddFd(in_.fd(), EPOLLIN, [this](uint32_t) { ReadStdin(); });
     if (watch.ok()) {
       stdin_watch_ = *watch;
-    } else {
+    } else if (absl::IsPermissionDenied(watch.status())) {
       // epoll(7) takes no regular file: one can be read at any time.
       loop_->Post([this] { PumpStdin(); });
+    } else {
+      Stop(watch.status());
     }
   }
 

@@ -63,8 +63,9 @@ void GuestListener::AnswerRequests(bool accept) {
       reply.connection = Greet();
       if (reply.connection.valid()) reply.error = 0;
     }
-    // A VMM that does not take its replies has nobody else to blame.
-    sandbox::SendReply(broker_.get(), reply).IgnoreError();
+    // A VMM that does not take its replies has nobody else to blame, and one that cannot be sent
+    // any must not wait for them: without this socket its guest is refused everything.
+    if (!sandbox::SendReply(broker_.get(), reply).ok()) return Stop();
   }
 }
 

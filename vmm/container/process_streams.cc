@@ -33,7 +33,11 @@ void ProcessStreams::Open(AttachType type, UniqueFd socket) {
   stream->connected = true;
   absl::StatusOr<EventLoop::Id> watch = loop_->AddFd(
       socket.get(), EPOLLIN, [this, stream](uint32_t events) { OnEvents(stream, events); });
-  if (!watch.ok()) return handler_->OnStreamError(this, watch.status());
+  if (!watch.ok()) {
+    // Nobody will ever hear of its end.
+    stream->ended = true;
+    return handler_->OnStreamError(this, watch.status());
+  }
   stream->socket = std::move(socket);
   stream->watch = *watch;
   stream->events = EPOLLIN;
