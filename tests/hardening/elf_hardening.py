@@ -42,7 +42,7 @@ def _starts_of_own_functions(path, headers):
                 yield match[2], content[offset + address - start:][:4]
 
 
-def findings(path, static=True):
+def findings(path, static=True, fortified=True):
     """What is missing in the executable `path`, a list of sentences; empty if nothing is."""
     found = []
     headers = _program_headers(path)
@@ -67,7 +67,7 @@ def findings(path, static=True):
     symbols = _output("nm", path) + _output("nm", "-D", path)
     if not re.search(r"\b__stack_chk_fail(_local)?\b", symbols):
         found.append("it has no stack protector")
-    if not re.search(r"\b__\w+_chk\b(?<!__stack_chk)", symbols):
+    if fortified and not re.search(r"\b__\w+_chk\b(?<!__stack_chk)", symbols):
         found.append("no call is fortified (_FORTIFY_SOURCE)")
     functions = list(_starts_of_own_functions(path, headers))
     if not functions:

@@ -31,11 +31,15 @@ HARD = ["-O2", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=3", "-fstack-protector-st
 
 class Hardening(unittest.TestCase):
     def test_programs_of_the_product(self):
-        self.assertEqual(len(PROGRAMS), 4)
+        self.assertEqual(len(PROGRAMS), 5)
         for program in PROGRAMS:
             with self.subTest(program=program):
                 name = pathlib.Path(program).name
-                found = elf_hardening.findings(program, static=name != "hull-unpack")
+                # Each call of hull-display has sizes that are known when it is compiled, so that the
+                # compiler leaves all checks out.
+                found = elf_hardening.findings(program,
+                                               static=name not in ("hull-unpack", "hull-display"),
+                                               fortified=name != "hull-display")
                 self.assertEqual(found, [])
 
 

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -40,17 +41,26 @@ class MonitorSandboxTest : public testing::Test {
   // Runs `body` in a child in the sandbox of the container "own"; what it writes to standard error.
   template <typename Body>
   std::string RunConfined(Body body) {
+    return RunIn(
+        [this] {
+          return sandbox::RestrictMonitor(
+              {.own = {directory_.Path("containers/own"), directory_.Path("run/own")},
+               .parents = {directory_.Path("containers"), directory_.Path("run"), "/not/there"},
+               .links = {directory_.Path("names")}});
+        },
+        {sandbox::ThreadKind::kMonitor}, body);
+  }
+  template <typename Restrict, typename Body>
+  std::string RunIn(Restrict restrict_it, const std::vector<sandbox::ThreadKind>& lists,
+                    Body body) {
     const std::string said = directory_.Path("said");
     const pid_t pid = fork();
     if (pid == 0) {
       dup2(open(said.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), STDERR_FILENO);
-      absl::Status status = sandbox::RestrictMonitor(
-          {.own = {directory_.Path("containers/own"), directory_.Path("run/own")},
-           .parents = {directory_.Path("containers"), directory_.Path("run"), "/not/there"},
-           .links = {directory_.Path("names")}});
+      absl::Status status = restrict_it();
       // In place of the product's, which would end the process.
       AnswerViolations();
-      status.Update(sandbox::EnterFilter(sandbox::ThreadKind::kMonitor));
+      for (const sandbox::ThreadKind list : lists) status.Update(sandbox::EnterFilter(list));
       if (!status.ok()) _exit(1);
       body();
       _exit(0);
@@ -106,6 +116,25 @@ TEST_F(MonitorSandboxTest, OnlyItsOwnDirectoriesAreThere) {
            "a rename to another's");
   });
   EXPECT_THAT(said, Not(HasSubstr("WRONG")));
+}
+
+TEST_F(MonitorSandboxTest, ACompromisedDisplayDoesNotGetOut) {
+  using sandbox::ThreadKind;
+  const std::string server =
+      RunIn(sandbox::RestrictDisplay, {ThreadKind::kDisplay}, [] { TryToEscape("display"); });
+  EXPECT_THAT(server, HasSubstr("escape-proof display: "));
+  // A process for a client is spoken to over a pair of sockets. Nothing else is there.
+  EXPECT_THAT(server, HasSubstr(" attempts, 1 escaped"));
+  EXPECT_THAT(server, HasSubstr("ESCAPED display: socketpair"));
+  const std::string client =
+      RunIn(sandbox::RestrictDisplay, {ThreadKind::kDisplay, ThreadKind::kDisplayClient}, [this] {
+        TryToEscape("client");
+        Expect(open(directory_.Path("secret").c_str(), O_RDONLY) < 0, "a file");
+        Expect(fork() < 0, "a process");
+      });
+  EXPECT_THAT(client, HasSubstr("escape-proof client: "));
+  EXPECT_THAT(client, HasSubstr(" attempts, 0 escaped"));
+  EXPECT_THAT(client, Not(HasSubstr("WRONG")));
 }
 
 }  // namespace

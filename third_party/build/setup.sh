@@ -145,7 +145,7 @@ hull_bazel() {
 build_binaries() {
   hull_bazel build --color=no --curses=no --show_progress_rate_limit=2 \
     //vmm/cli:hull //vmm/cli:hull-vmm //images:hull-unpack //guest-agent:initramfs \
-    //vmm/emulated_host:hull-hostd || return 1
+    //vmm/display:hull-display //vmm/emulated_host:hull-hostd || return 1
   # Each file is replaced by a rename: a running hull keeps its old one, a starting one never sees
   # half of the new.
   local from to
@@ -158,6 +158,7 @@ build_binaries() {
 vmm/cli/hull bin/hull
 vmm/cli/hull-vmm bin/hull-vmm
 images/hull-unpack bin/hull-unpack
+vmm/display/hull-display bin/hull-display
 vmm/emulated_host/hull-hostd bin/hull-hostd
 guest-agent/initramfs.cpio share/initramfs.cpio
 X

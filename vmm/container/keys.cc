@@ -20,12 +20,6 @@ constexpr uint8_t kShiftCode = 0x2a;
 // No name is longer.
 constexpr size_t kMaxName = 40;
 
-struct Key {
-  uint8_t code = 0;
-  bool extended = false;  // sent behind kExtended
-  bool shift = false;     // with Shift held down
-};
-
 struct NamedKey {
   const char* name;
   uint8_t code;
@@ -72,44 +66,22 @@ constexpr Row kRows[] = {
     {0x0f, "\t", ""},
 };
 
-std::optional<Key> KeyOf(char character) {
-  for (const Row& row : kRows) {
-    if (const size_t at = row.plain.find(character); at != absl::string_view::npos) {
-      return Key{.code = static_cast<uint8_t>(row.first + at)};
-    }
-    if (const size_t at = row.shifted.find(character); at != absl::string_view::npos) {
-      return Key{.code = static_cast<uint8_t>(row.first + at), .shift = true};
-    }
-  }
-  return std::nullopt;
-}
-
 template <size_t N>
-std::optional<Key> KeyNamed(const NamedKey (&keys)[N], absl::string_view name) {
+std::optional<KeyPosition> KeyNamed(const NamedKey (&keys)[N], absl::string_view name) {
   for (const NamedKey& key : keys) {
-    if (name == key.name) return Key{.code = key.code, .extended = key.extended};
+    if (name == key.name) return KeyPosition{.code = key.code, .extended = key.extended};
   }
   return std::nullopt;
 }
 
-void Press(const Key& key, KeyStroke* stroke) {
-  if (key.extended) stroke->push_back(kExtended);
-  stroke->push_back(key.code);
-}
-
-void Release(const Key& key, KeyStroke* stroke) {
-  if (key.extended) stroke->push_back(kExtended);
-  stroke->push_back(key.code | kRelease);
-}
-
-KeyStroke Stroke(std::vector<Key> held, const Key& key) {
+KeyStroke Stroke(std::vector<KeyPosition> held, const KeyPosition& key) {
   if (key.shift) held.push_back({.code = kShiftCode});
   KeyStroke stroke;
-  for (const Key& modifier : held) Press(modifier, &stroke);
-  Press(key, &stroke);
-  Release(key, &stroke);
+  for (const KeyPosition& modifier : held) AppendPress(modifier, &stroke);
+  AppendPress(key, &stroke);
+  AppendRelease(key, &stroke);
   for (auto modifier = held.rbegin(); modifier != held.rend(); ++modifier) {
-    Release(*modifier, &stroke);
+    AppendRelease(*modifier, &stroke);
   }
   return stroke;
 }
@@ -133,32 +105,58 @@ absl::StatusOr<KeyStroke> ParseName(absl::string_view name, size_t position) {
     }
     return KeyStroke{static_cast<uint8_t>(code)};
   }
-  std::vector<Key> held;
+  std::vector<KeyPosition> held;
   absl::string_view rest = name;
   while (true) {
     // The last one may be '+' itself.
     const size_t plus = rest.find('+');
     if (plus == absl::string_view::npos || plus == 0) break;
-    const std::optional<Key> modifier =
+    const std::optional<KeyPosition> modifier =
         KeyNamed(kModifiers, absl::AsciiStrToLower(rest.substr(0, plus)));
     if (!modifier.has_value()) return UnknownName(name, position);
     held.push_back(*modifier);
     rest.remove_prefix(plus + 1);
   }
   if (rest.size() == 1) {
-    const std::optional<Key> key = KeyOf(rest[0]);
+    const std::optional<KeyPosition> key = PositionOfCharacter(rest[0]);
     if (!key.has_value()) return UnknownName(name, position);
     return Stroke(std::move(held), *key);
   }
   const std::string lower = absl::AsciiStrToLower(rest);
-  std::optional<Key> key = KeyNamed(kNamedKeys, lower);
-  // A modifier alone, pressed and released.
-  if (!key.has_value()) key = KeyNamed(kModifiers, lower);
+  // Or a modifier alone, pressed and released.
+  const std::optional<KeyPosition> key = PositionOfKey(lower);
   if (!key.has_value()) return UnknownName(name, position);
   return Stroke(std::move(held), *key);
 }
 
 }  // namespace
+
+std::optional<KeyPosition> PositionOfCharacter(char character) {
+  for (const Row& row : kRows) {
+    if (const size_t at = row.plain.find(character); at != absl::string_view::npos) {
+      return KeyPosition{.code = static_cast<uint8_t>(row.first + at)};
+    }
+    if (const size_t at = row.shifted.find(character); at != absl::string_view::npos) {
+      return KeyPosition{.code = static_cast<uint8_t>(row.first + at), .shift = true};
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<KeyPosition> PositionOfKey(absl::string_view name) {
+  const std::optional<KeyPosition> key = KeyNamed(kNamedKeys, name);
+  return key.has_value() ? key : KeyNamed(kModifiers, name);
+}
+
+void AppendPress(const KeyPosition& key, std::vector<uint8_t>* codes) {
+  if (key.extended) codes->push_back(kExtended);
+  codes->push_back(key.code);
+}
+
+void AppendRelease(const KeyPosition& key, std::vector<uint8_t>* codes) {
+  if (key.extended) codes->push_back(kExtended);
+  codes->push_back(key.code | kRelease);
+}
 
 absl::StatusOr<std::vector<KeyStroke>> ParseKeys(absl::string_view text) {
   if (text.size() > kMaxKeysText) {
@@ -169,7 +167,7 @@ absl::StatusOr<std::vector<KeyStroke>> ParseKeys(absl::string_view text) {
   for (size_t i = 0; i < text.size();) {
     if (text[i] == '}') return NoKey("a } without a { (the key itself is {}})", i);
     if (text[i] != '{') {
-      const std::optional<Key> key = KeyOf(text[i]);
+      const std::optional<KeyPosition> key = PositionOfCharacter(text[i]);
       if (!key.has_value()) {
         return NoKey(absl::StrCat("there is no key for \"", absl::CHexEscape(text.substr(i, 1)),
                                   "\" on a US keyboard"),

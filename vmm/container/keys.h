@@ -14,6 +14,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,24 @@ using KeyStroke = std::vector<uint8_t>;
 // kInvalidArgument, fit for the user, with the position (the first character is 1) of what is no
 // key. Pure.
 absl::StatusOr<std::vector<KeyStroke>> ParseKeys(absl::string_view text);
+
+// Where a key is on the keyboard.
+struct KeyPosition {
+  uint8_t code = 0;       // when pressed; a release has bit 7 set
+  bool extended = false;  // 0xe0 is sent before each code
+  bool shift = false;     // the character is typed with Shift held down
+
+  friend bool operator==(const KeyPosition&, const KeyPosition&) = default;
+};
+
+// Nothing if a keyboard of the US has no such character. Pure.
+std::optional<KeyPosition> PositionOfCharacter(char character);
+// Of a key or a modifier by the name that it has above. Pure.
+std::optional<KeyPosition> PositionOfKey(absl::string_view name);
+
+// The codes of pressing or releasing it, without Shift.
+void AppendPress(const KeyPosition& key, std::vector<uint8_t>* codes);
+void AppendRelease(const KeyPosition& key, std::vector<uint8_t>* codes);
 
 // The names of keys and modifiers, for help texts.
 std::string KeyNames();

@@ -25,8 +25,11 @@
 #include <linux/fs.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -101,6 +104,11 @@ const std::map<std::string, uint64_t>& Constants() {
       HULL_CONSTANT(F_SETFD),
       HULL_CONSTANT(F_OFD_SETLK),
       HULL_CONSTANT(F_DUPFD_CLOEXEC),
+      HULL_CONSTANT(IPPROTO_TCP),
+      HULL_CONSTANT(TCP_NODELAY),
+      HULL_CONSTANT(PROT_READ),
+      HULL_CONSTANT(PR_SET_PDEATHSIG),
+      HULL_CONSTANT(SIGKILL),
       HULL_CONSTANT(PR_GET_NAME),
       HULL_CONSTANT(PR_SET_NAME),
       HULL_CONSTANT(PR_GET_SECCOMP),
@@ -109,6 +117,8 @@ const std::map<std::string, uint64_t>& Constants() {
       {"CLONE_THREAD_FLAGS", CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
                                  CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID |
                                  CLONE_CHILD_CLEARTID},
+      // What fork(3) asks for.
+      {"CLONE_FORK_FLAGS", CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID | SIGCHLD},
       HULL_CONSTANT(ENOENT),
       HULL_CONSTANT(ENOMEM),
       HULL_CONSTANT(ENOSYS),

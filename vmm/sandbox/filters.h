@@ -21,6 +21,10 @@ extern const sock_filter kUnpackFilter[];
 extern const size_t kUnpackFilterSize;
 extern const sock_filter kMonitorFilter[];
 extern const size_t kMonitorFilterSize;
+extern const sock_filter kDisplayFilter[];
+extern const size_t kDisplayFilterSize;
+extern const sock_filter kDisplayClientFilter[];
+extern const size_t kDisplayClientFilterSize;
 
 // x86-64's system calls by number; empty where there is none.
 extern const char* const kSystemCallNames[];

@@ -1,5 +1,5 @@
 // The sandbox of a container's monitor, which speaks to its guest's agent: entered once its VMM
-// runs, and everything that needs more is done.
+// runs, and everything that needs more is done. That of a display's server is a narrower one.
 
 #ifndef VMM_SANDBOX_MONITOR_SANDBOX_H_
 #define VMM_SANDBOX_MONITOR_SANDBOX_H_
@@ -33,6 +33,14 @@ absl::Status ConfineMonitor(const MonitorSandbox& sandbox);
 
 // All but the last step.
 absl::Status RestrictMonitor(const MonitorSandbox& sandbox);
+
+// Takes hull-display, which has one thread and all the descriptors that it needs, into its own for
+// ever: likewise, but nothing in the file system may be used, no capability is left, and the list
+// is "display".
+absl::Status ConfineDisplay();
+
+// All but the last step.
+absl::Status RestrictDisplay();
 
 }  // namespace hull::sandbox
 

@@ -109,6 +109,10 @@ absl::string_view NameOf(ThreadKind kind) {
       return "unpack";
     case ThreadKind::kMonitor:
       return "monitor";
+    case ThreadKind::kDisplay:
+      return "display";
+    case ThreadKind::kDisplayClient:
+      return "display_client";
   }
   return "";
 }
@@ -127,6 +131,10 @@ std::span<const sock_filter> FilterOf(ThreadKind kind) {
       return {kUnpackFilter, kUnpackFilterSize};
     case ThreadKind::kMonitor:
       return {kMonitorFilter, kMonitorFilterSize};
+    case ThreadKind::kDisplay:
+      return {kDisplayFilter, kDisplayFilterSize};
+    case ThreadKind::kDisplayClient:
+      return {kDisplayClientFilter, kDisplayClientFilterSize};
   }
   return {};
 }

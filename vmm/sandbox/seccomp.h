@@ -17,12 +17,14 @@
 namespace hull::sandbox {
 
 enum class ThreadKind {
-  kSetup,        // the main thread while the machine is made; all others inherit its list
-  kVcpu,         // in addition to kSetup's list, as are the following
-  kEventLoop,    // the main thread from then on
-  kBlockWorker,  // a disk's thread
-  kUnpack,       // hull-unpack, which has one thread and inherits no list
-  kMonitor,      // a container's monitor, likewise
+  kSetup,          // the main thread while the machine is made; all others inherit its list
+  kVcpu,           // in addition to kSetup's list, as are the following
+  kEventLoop,      // the main thread from then on
+  kBlockWorker,    // a disk's thread
+  kUnpack,         // hull-unpack, which has one thread and inherits no list
+  kMonitor,        // a container's monitor, likewise
+  kDisplay,        // hull-display, likewise
+  kDisplayClient,  // its process for a client, in addition to kDisplay's list
 };
 
 // For messages: "vcpu".

@@ -39,9 +39,9 @@ using ::testing::HasSubstr;
 
 constexpr ThreadKind kVmmKinds[] = {ThreadKind::kSetup, ThreadKind::kVcpu, ThreadKind::kEventLoop,
                                     ThreadKind::kBlockWorker};
-constexpr ThreadKind kKinds[] = {ThreadKind::kSetup,     ThreadKind::kVcpu,
-                                 ThreadKind::kEventLoop, ThreadKind::kBlockWorker,
-                                 ThreadKind::kUnpack,    ThreadKind::kMonitor};
+constexpr ThreadKind kKinds[] = {
+    ThreadKind::kSetup,  ThreadKind::kVcpu,    ThreadKind::kEventLoop, ThreadKind::kBlockWorker,
+    ThreadKind::kUnpack, ThreadKind::kMonitor, ThreadKind::kDisplay,   ThreadKind::kDisplayClient};
 
 // Above every number that a kernel gives a call, and x32's calls, which the same architecture
 // offers.
@@ -164,6 +164,9 @@ TEST(FilterTest, ArgumentsDecide) {
       {ThreadKind::kMonitor, SYS_socketpair, {AF_UNIX, SOCK_STREAM}, true},
       {ThreadKind::kMonitor, SYS_socketpair, {AF_INET, SOCK_STREAM}, false},
       {ThreadKind::kMonitor, SYS_kill, {2, SIGKILL}, false},
+      {ThreadKind::kDisplay, SYS_clone, {SIGCHLD | CLONE_NEWUSER}, false},
+      {ThreadKind::kDisplay, SYS_mprotect, {0, 4096, PROT_READ | PROT_EXEC}, false},
+      {ThreadKind::kDisplayClient, SYS_setsockopt, {3, SOL_SOCKET, SO_ATTACH_FILTER}, false},
       {ThreadKind::kMonitor, SYS_mmap, {0, 4096, PROT_READ, MAP_PRIVATE, 3, 0}, false},
       {ThreadKind::kUnpack, SYS_openat, {3, 0, 0, 0}, false},
       {ThreadKind::kUnpack, SYS_mmap, {0, 4096, PROT_READ, MAP_PRIVATE, 3, 0}, false},
