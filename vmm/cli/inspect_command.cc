@@ -18,6 +18,7 @@
 #include "vmm/base/file_io.h"
 #include "vmm/base/status_macros.h"
 #include "vmm/cli/containers.h"
+#include "vmm/cli/displays.h"
 #include "vmm/cli/format_template.h"
 #include "vmm/cli/image_commands.h"
 #include "vmm/cli/installation.h"
@@ -160,6 +161,7 @@ json Describe(const Installation& installation, const ContainerStore& store,
         {"Console", config.console},
         {"Model", config.pc.has_value() ? "pc" : "micro"},
         {"Boot", config.pc.has_value() ? config.pc->boot : ""},
+        {"Display", DisplayPort(config)},
         {"VmmPid", state.vmm_pid},
         {"MonitorPid", state.monitor_pid},
         {"Cgroup", CgroupOf(state.vmm_pid)},

@@ -21,6 +21,7 @@
 #include "nlohmann/json.hpp"
 #include "vmm/base/status_macros.h"
 #include "vmm/cli/containers.h"
+#include "vmm/cli/displays.h"
 #include "vmm/cli/format_template.h"
 #include "vmm/cli/installation.h"
 #include "vmm/cli/message.h"
@@ -95,7 +96,7 @@ json Row(const ContainerInfo& info, absl::Time now, bool truncate) {
   row["State"] = container::StatusName(info.state.status);
   row["ExitCode"] = info.state.exit_status;
   row["Pid"] = info.state.vmm_pid;
-  row["Ports"] = "";
+  row["Ports"] = container::IsLive(info.state.status) ? DisplayPort(config) : "";
   row["Names"] = config.name;
   row["Labels"] = OneLine(absl::StrJoin(config.labels, ","));
   return row;

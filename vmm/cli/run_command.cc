@@ -18,6 +18,7 @@
 #include "vmm/base/status_macros.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/cli/containers.h"
+#include "vmm/cli/displays.h"
 #include "vmm/cli/installation.h"
 #include "vmm/cli/interruption.h"
 #include "vmm/cli/load_progress.h"
@@ -92,8 +93,9 @@ absl::StatusOr<container::Config> BuildConfig(const RunFlags& flags,
   config.mounts = flags.mounts;
   if (image.machine.has_value()) {
     HULL_RETURN_IF_ERROR(CompletePcConfig(flags, image, &config));
-    return config;
   }
+  HULL_RETURN_IF_ERROR(CompleteDisplayConfig(flags, &config));
+  if (image.machine.has_value()) return config;
   container::ProcessOptions options = {.entrypoint = flags.entrypoint,
                                        .command = flags.command,
                                        .env_files = flags.env_files,
@@ -158,6 +160,8 @@ std::optional<int> Prepare(const std::string& verb, const std::vector<std::strin
   if (!flags.ok()) return ReportFailure(flags.status());
   if (!flags->help.empty()) return PrintOutput(flags->help);
   request->flags = *std::move(flags);
+  const absl::Status display_place = CheckDisplayPlace(request->flags);
+  if (!display_place.ok()) return ReportFailure(display_place);
   absl::StatusOr<Installation> installation = Installation::FromEnvironment();
   if (!installation.ok()) return ReportFailure(installation.status());
   request->installation = *std::move(installation);
@@ -206,7 +210,9 @@ absl::Status MakeDisks(const Installation& installation, const container::Contai
 
 // Returns its id.
 absl::StatusOr<std::string> CreateContainer(const Request& request) {
-  HULL_ASSIGN_OR_RETURN(const container::Config config, BuildConfig(request.flags, *request.image));
+  HULL_ASSIGN_OR_RETURN(container::Config config, BuildConfig(request.flags, *request.image));
+  // Settles the port, and is closed with this scope: it listens when the container is started.
+  HULL_ASSIGN_OR_RETURN(const DisplaySocket display, OpenDisplay(&config));
   HULL_ASSIGN_OR_RETURN(Cidfile cidfile, Cidfile::Create(request.flags.cidfile));
   HULL_ASSIGN_OR_RETURN(const std::unique_ptr<container::ContainerStore> store,
                         OpenContainers(request.installation));
@@ -228,6 +234,7 @@ absl::StatusOr<container::Outcome> RunContainer(const Request& request) {
   HULL_ASSIGN_OR_RETURN(container::Config config, BuildConfig(flags, *request.image));
   // The output of one that is gone when it ends has a reader, and nobody could ask for its log.
   if (flags.remove && !flags.detach) config.log_max_bytes = 0;
+  HULL_ASSIGN_OR_RETURN(DisplaySocket display, OpenDisplay(&config));
   HULL_ASSIGN_OR_RETURN(Cidfile cidfile, Cidfile::Create(flags.cidfile));
   HULL_ASSIGN_OR_RETURN(const std::unique_ptr<container::ContainerStore> store,
                         OpenContainers(request.installation));
@@ -247,6 +254,7 @@ absl::StatusOr<container::Outcome> RunContainer(const Request& request) {
     store->Finish(config, /*discard=*/true).IgnoreError();  // the first error is the one to tell
     return status;
   }
+  StartDisplay(request.installation, config, store.get(), std::move(display));
   if (!flags.detach) {
     container::AttachOptions options = {.attach_stdin = flags.interactive,
                                         .terminal = flags.terminal,

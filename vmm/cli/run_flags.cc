@@ -43,6 +43,7 @@ struct RawValues {
   std::string stop_timeout;
   std::string log_max_size;
   std::string pull;
+  std::string display;
   std::string detach_keys = container::kDefaultDetachKeys;
 };
 
@@ -68,11 +69,12 @@ void DefineFlags(absl::string_view verb, CLI::App* app, RunFlags* flags, RawValu
                                     ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
     if (*text == '\0') option->group("");
   }
-  app->add_option("-e,--env", flags->env, "NAME=VALUE, or NAME to pass this shell's; repeatable")
+  app->add_option("-e,--env", flags->env, "NAME=VALUE, or NAME for this shell's; also --env-file")
       ->type_size(1)
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  app->add_option("--env-file", flags->env_files, "File of such lines; repeatable")
+  app->add_option("--env-file", flags->env_files, "")
+      ->group("")
       ->type_size(1)
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
@@ -91,6 +93,8 @@ void DefineFlags(absl::string_view verb, CLI::App* app, RunFlags* flags, RawValu
   app->add_option("--log-max-size", raw->log_max_size,
                   "Size of each of 3 log files (default: 10m)");
   app->add_option("--pull", raw->pull, "")->group("");
+  app->add_option("--display", raw->display, "PC: vnc[=ADDR:PORT]; also --display-password-file");
+  app->add_option("--display-password-file", flags->display_password_file, "")->group("");
   app->add_flag("--console", flags->console, "Show the guest kernel's console on standard error");
   app->add_flag("-i,--interactive", flags->interactive, "Pass standard input to the command");
   app->add_flag("-t,--tty", flags->terminal, "Give the command a terminal");
@@ -168,6 +172,9 @@ absl::Status CheckValues(const CLI::App& app, const RawValues& raw, uint64_t hos
       return absl::InvalidArgumentError("--log-max-size: at least 64k");
     }
     flags->log_max_bytes = *bytes;
+  }
+  if (app.count("--display") > 0) {
+    HULL_ASSIGN_OR_RETURN(flags->display, display::ParseDisplayFlag(raw.display));
   }
   if (app.count("--pull") > 0 &&
       std::count(std::begin(kPullPolicies), std::end(kPullPolicies), raw.pull) == 0) {

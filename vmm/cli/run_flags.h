@@ -15,6 +15,7 @@
 #include "vmm/container/log_format.h"
 #include "vmm/container/mounts.h"
 #include "vmm/container/signals.h"
+#include "vmm/display/address.h"
 
 namespace hull::cli {
 
@@ -46,6 +47,8 @@ struct RunFlags {
   std::optional<uint32_t> stop_signal;  // absent: the image's
   uint32_t stop_timeout_seconds = container::kDefaultStopTimeoutSeconds;
   uint64_t log_max_bytes = container::kDefaultLogMaxBytes;
+  std::optional<display::Address> display;  // of a pc machine; absent: none
+  std::string display_password_file;        // path; empty: none
   std::string image;
   std::vector<std::string> command;
 };

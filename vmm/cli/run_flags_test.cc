@@ -37,6 +37,16 @@ TEST(RunFlagsTest, Defaults) {
   EXPECT_FALSE(flags->entrypoint.has_value());
 }
 
+TEST(RunFlagsTest, ADisplay) {
+  const absl::StatusOr<RunFlags> flags =
+      Parse({"--display", "vnc=127.0.0.1:5901", "--display-password-file=secret", "dos"});
+  ASSERT_TRUE(flags.ok()) << flags.status();
+  EXPECT_EQ(flags->display, (display::Address{.host = "127.0.0.1", .port = 5901}));
+  EXPECT_EQ(flags->display_password_file, "secret");
+  EXPECT_FALSE(Parse({"dos"})->display.has_value());
+  EXPECT_TRUE(absl::IsInvalidArgument(Parse({"--display=gtk", "dos"}).status()));
+}
+
 TEST(RunFlagsTest, EveryFlag) {
   const absl::StatusOr<RunFlags> flags =
       Parse({"--rm", "--name",      "web",       "--cpus=2",     "--memory",   "64m",
@@ -160,6 +170,8 @@ TEST(RunFlagsTest, HelpFitsAScreenAndListsEveryFlag) {
                              "-v,--volume",
                              "--mount",
                              "--tmpfs",
+                             "--display",
+                             "--display-password-file",
                              "IMAGE [CMD [ARG...]]"}) {
       EXPECT_THAT(help, HasSubstr(name));
     }

@@ -15,6 +15,7 @@
 #include "vmm/base/status_macros.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/cli/containers.h"
+#include "vmm/cli/displays.h"
 #include "vmm/cli/installation.h"
 #include "vmm/cli/interruption.h"
 #include "vmm/cli/message.h"
@@ -50,7 +51,13 @@ absl::StatusOr<StartedMonitor> StartExisting(const Installation& installation,
   absl::StatusOr<StartedMonitor> monitor = StartedMonitor{};
   if (read.ok()) {
     *config = *std::move(read);
-    monitor = StartMonitor(installation, *config, std::move(lock), mode);
+    absl::StatusOr<DisplaySocket> display = OpenDisplay(config);
+    if (display.ok()) {
+      monitor = StartMonitor(installation, *config, std::move(lock), mode);
+      if (monitor.ok()) StartDisplay(installation, *config, store, *std::move(display));
+    } else {
+      monitor = display.status();
+    }
   } else {
     monitor = read.status();
   }

@@ -288,6 +288,21 @@ absl::StatusOr<std::vector<Mount>> ReadMounts(std::vector<json> objects) {
   return mounts;
 }
 
+absl::StatusOr<Display> ReadDisplay(json object_of_display) {
+  ObjectReader object(std::move(object_of_display));
+  Display display;
+  uint32_t port = 0;
+  object.Take("protocol", &display.protocol);
+  object.Take("address", &display.address);
+  object.Take("port", &port);
+  object.Take("password_file", &display.password_file);
+  HULL_RETURN_IF_ERROR(object.Finish());
+  if (display.protocol != "vnc") return Wrong("protocol", "is unknown");
+  if (port == 0 || port > UINT16_MAX) return Wrong("port", "is out of range");
+  display.port = static_cast<uint16_t>(port);
+  return display;
+}
+
 constexpr std::pair<Status, const char*> kStatusNames[] = {
     {Status::kCreated, "created"}, {Status::kRunning, "running"}, {Status::kPaused, "paused"},
     {Status::kExited, "exited"},   {Status::kFailed, "failed"},
@@ -332,6 +347,15 @@ std::string SerializeConfig(const Config& config) {
   if (config.pc.has_value()) {
     ObjectWriter pc;
     pc.Add("boot", config.pc->boot);
+    if (config.pc->display.has_value()) {
+      const Display& display = *config.pc->display;
+      ObjectWriter object_of_display;
+      object_of_display.Add("protocol", display.protocol);
+      object_of_display.Add("address", display.address);
+      object_of_display.Add("port", uint64_t{display.port});
+      object_of_display.Add("password_file", display.password_file);
+      pc.AddObject("display", std::move(object_of_display));
+    }
     object.AddObject("pc", std::move(pc));
   }
   return std::move(object).Finish();
@@ -369,7 +393,12 @@ absl::StatusOr<Config> ParseConfig(absl::string_view text) {
   if (pc_object.has_value()) {
     ObjectReader pc(*std::move(pc_object));
     pc.Take("boot", &config.pc.emplace().boot);
+    std::optional<json> display_object;
+    if (pc.Has("display")) display_object = pc.TakeObject("display");
     HULL_RETURN_IF_ERROR(pc.Finish());
+    if (display_object.has_value()) {
+      HULL_ASSIGN_OR_RETURN(config.pc->display, ReadDisplay(*std::move(display_object)));
+    }
   }
 
   ObjectReader process(std::move(process_object));

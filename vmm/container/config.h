@@ -47,9 +47,20 @@ struct Process {
   friend bool operator==(const Process&, const Process&) = default;
 };
 
+// Where viewers find the screen of a pc machine (vmm/display).
+struct Display {
+  std::string protocol = {};       // "vnc"
+  std::string address = {};        // in numbers
+  uint16_t port = 0;               // not 0
+  std::string password_file = {};  // path; empty: no password
+
+  friend bool operator==(const Display&, const Display&) = default;
+};
+
 // What only a container that is a pc machine (vmm/machine/PC.md) has.
 struct PcMachine {
   std::string boot = {};  // "floppy", "disk" or "cdrom"
+  std::optional<Display> display = {};
 
   friend bool operator==(const PcMachine&, const PcMachine&) = default;
 };

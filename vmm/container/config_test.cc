@@ -59,6 +59,17 @@ TEST(ConfigTest, APcMachineIsOneOnlyWhereItIs) {
   EXPECT_EQ(*parsed, config);
   EXPECT_FALSE(ParseConfig(Replace(text, "\"boot\":", "\"boots\":")).ok());
   EXPECT_FALSE(ParseConfig(Replace(text, "{\"boot\":\"floppy\"}", "7")).ok());
+
+  EXPECT_THAT(text, testing::Not(HasSubstr("display")));
+  config.pc->display =
+      Display{.protocol = "vnc", .address = "127.0.0.1", .port = 5900, .password_file = "/secret"};
+  const std::string shown = SerializeConfig(config);
+  const absl::StatusOr<Config> with_display = ParseConfig(shown);
+  ASSERT_TRUE(with_display.ok()) << with_display.status();
+  EXPECT_EQ(*with_display, config);
+  EXPECT_FALSE(ParseConfig(Replace(shown, "5900", "0")).ok());
+  EXPECT_FALSE(ParseConfig(Replace(shown, "5900", "65536")).ok());
+  EXPECT_FALSE(ParseConfig(Replace(shown, "\"vnc\"", "\"x11\"")).ok());
 }
 
 TEST(ConfigTest, IsPlainJson) {
