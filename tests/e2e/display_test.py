@@ -75,8 +75,13 @@ class Viewer:
     """A client that asks for the whole screen in raw pixels of red, green, blue and nothing."""
 
     def __init__(self, address, password=None):
-        host, port = address.rsplit(":", 1)
-        self.socket = socket.create_connection((host, int(port)), timeout=DEADLINE)
+        if address.startswith("/"):
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.settimeout(DEADLINE)
+            self.socket.connect(address)
+        else:
+            host, port = address.rsplit(":", 1)
+            self.socket = socket.create_connection((host, int(port)), timeout=DEADLINE)
         assert self.read(12) == b"RFB 003.008\n"
         self.socket.sendall(b"RFB 003.008\n")
         self.security = list(self.read(self.read(1)[0]))
@@ -258,10 +263,28 @@ class DisplayTest(dos_test.PcTestCase):
         self.assert_status(self.hull("stop", self.name), 0)
         self.await_refused(address)
         self.assert_status(self.hull("start", self.name), 0)
+        # At once after its end, too.
+        self.assert_status(self.hull("restart", self.name), 0)
         self.await_screen("Booting from Floppy")
         viewer = self.view(address)
         viewer.key(ord("k"))
         self.await_screen("k")
+
+    def test_a_unix_socket_needs_no_password(self):
+        self.import_disk(ECHO)
+        path = str(self.tmp / "screen")
+        self.assertEqual(self.run_with_display(display=f"vnc={path}"), path)
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+        self.assertEqual(self.inspect()["Machine"]["Display"], f"{path}->vnc")
+        self.await_screen("Booting from Floppy")
+        viewer = self.view(path)
+        viewer.key(ord("k"))
+        self.await_screen("k")
+        self.await_same_picture(viewer)
+        # Nor does what a display leaves keep the next one away.
+        self.assert_status(self.hull("restart", self.name), 0)
+        self.await_screen("Booting from Floppy")
+        self.view(path)
 
     def test_hostile_clients_harm_nobody(self):
         self.import_disk(ECHO)

@@ -12,6 +12,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "vmm/base/file_io.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
@@ -33,6 +35,9 @@ constexpr size_t kMaxPasswordFile = 4096;
 constexpr size_t kMaxMessage = 1024;
 // How long hull-display may take until it serves.
 constexpr int kStartPatienceMs = 20'000;
+// Until that of a container which has just ended has let go of its address.
+constexpr absl::Duration kReleaseTime = absl::Seconds(5);
+constexpr absl::Duration kReleaseInterval = absl::Milliseconds(20);
 
 display::Address AddressOf(const container::Display& display) {
   return {.host = display.address, .port = display.port};
@@ -145,6 +150,15 @@ absl::StatusOr<DisplaySocket> OpenDisplay(container::Config* config) {
   HULL_ASSIGN_OR_RETURN(socket.listener, display::Listen(&address));
   display.port = address.port;
   return socket;
+}
+
+absl::StatusOr<DisplaySocket> ReopenDisplay(container::Config* config) {
+  const absl::Time deadline = absl::Now() + kReleaseTime;
+  while (true) {
+    absl::StatusOr<DisplaySocket> socket = OpenDisplay(config);
+    if (!absl::IsAlreadyExists(socket.status()) || absl::Now() > deadline) return socket;
+    absl::SleepFor(kReleaseInterval);
+  }
 }
 
 void StartDisplay(const Installation& installation, const container::Config& config,

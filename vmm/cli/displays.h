@@ -29,6 +29,9 @@ absl::Status CompleteDisplayConfig(const RunFlags& flags, container::Config* con
 // chosen. kAlreadyExists if somebody else listens there; kInvalidArgument for a bad password file.
 absl::StatusOr<DisplaySocket> OpenDisplay(container::Config* config);
 
+// The same for a container that may have had a display a moment ago, which is waited for.
+absl::StatusOr<DisplaySocket> ReopenDisplay(container::Config* config);
+
 // Starts hull-display for a container whose monitor was started, and says where it listens. That it
 // cannot be is told, and the container goes on without.
 void StartDisplay(const Installation& installation, const container::Config& config,

@@ -93,7 +93,7 @@ void DefineFlags(absl::string_view verb, CLI::App* app, RunFlags* flags, RawValu
   app->add_option("--log-max-size", raw->log_max_size,
                   "Size of each of 3 log files (default: 10m)");
   app->add_option("--pull", raw->pull, "")->group("");
-  app->add_option("--display", raw->display, "PC: vnc[=ADDR:PORT]; also --display-password-file");
+  app->add_option("--display", raw->display, "PC: vnc[=ADDR:PORT|/PATH]; --display-password-file");
   app->add_option("--display-password-file", flags->display_password_file, "")->group("");
   app->add_flag("--console", flags->console, "Show the guest kernel's console on standard error");
   app->add_flag("-i,--interactive", flags->interactive, "Pass standard input to the command");

@@ -51,7 +51,7 @@ absl::StatusOr<StartedMonitor> StartExisting(const Installation& installation,
   absl::StatusOr<StartedMonitor> monitor = StartedMonitor{};
   if (read.ok()) {
     *config = *std::move(read);
-    absl::StatusOr<DisplaySocket> display = OpenDisplay(config);
+    absl::StatusOr<DisplaySocket> display = ReopenDisplay(config);
     if (display.ok()) {
       monitor = StartMonitor(installation, *config, std::move(lock), mode);
       if (monitor.ok()) StartDisplay(installation, *config, store, *std::move(display));

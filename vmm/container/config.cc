@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 #include "vmm/base/status_macros.h"
@@ -298,7 +299,9 @@ absl::StatusOr<Display> ReadDisplay(json object_of_display) {
   object.Take("password_file", &display.password_file);
   HULL_RETURN_IF_ERROR(object.Finish());
   if (display.protocol != "vnc") return Wrong("protocol", "is unknown");
-  if (port == 0 || port > UINT16_MAX) return Wrong("port", "is out of range");
+  // A Unix socket has none.
+  const bool unix_socket = absl::StartsWith(display.address, "/");
+  if ((port == 0) != unix_socket || port > UINT16_MAX) return Wrong("port", "is out of range");
   display.port = static_cast<uint16_t>(port);
   return display;
 }

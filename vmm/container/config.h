@@ -50,8 +50,8 @@ struct Process {
 // Where viewers find the screen of a pc machine (vmm/display).
 struct Display {
   std::string protocol = {};       // "vnc"
-  std::string address = {};        // in numbers
-  uint16_t port = 0;               // not 0
+  std::string address = {};        // in numbers, or the path of a Unix socket
+  uint16_t port = 0;               // not 0, but with a Unix socket
   std::string password_file = {};  // path; empty: no password
 
   friend bool operator==(const Display&, const Display&) = default;

@@ -68,6 +68,8 @@ TEST(ConfigTest, APcMachineIsOneOnlyWhereItIs) {
   ASSERT_TRUE(with_display.ok()) << with_display.status();
   EXPECT_EQ(*with_display, config);
   EXPECT_FALSE(ParseConfig(Replace(shown, "5900", "0")).ok());
+  EXPECT_FALSE(ParseConfig(Replace(shown, "127.0.0.1", "/socket")).ok());
+  EXPECT_TRUE(ParseConfig(Replace(Replace(shown, "127.0.0.1", "/socket"), "5900", "0")).ok());
   EXPECT_FALSE(ParseConfig(Replace(shown, "5900", "65536")).ok());
   EXPECT_FALSE(ParseConfig(Replace(shown, "\"vnc\"", "\"x11\"")).ok());
 }

@@ -3,6 +3,9 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -31,6 +34,16 @@ struct SocketAddress {
 
 std::optional<SocketAddress> ToSocketAddress(const Address& address) {
   SocketAddress result;
+  if (IsUnixSocket(address)) {
+    sockaddr_un local = {};
+    local.sun_family = AF_UNIX;
+    // With the zero at its end.
+    if (address.host.size() >= sizeof(local.sun_path)) return std::nullopt;
+    std::memcpy(local.sun_path, address.host.data(), address.host.size());
+    std::memcpy(&result.storage, &local, sizeof(local));
+    result.size = sizeof(local);
+    return result;
+  }
   sockaddr_in v4 = {};
   v4.sin_family = AF_INET;
   v4.sin_port = htons(address.port);
@@ -48,6 +61,17 @@ std::optional<SocketAddress> ToSocketAddress(const Address& address) {
   return result;
 }
 
+// Removes the Unix socket of a display that has ended. Nothing else.
+void RemoveStale(const std::string& path, const SocketAddress& where) {
+  struct stat found;
+  if (lstat(path.c_str(), &found) != 0 || !S_ISSOCK(found.st_mode)) return;
+  const UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (connect(probe.get(), reinterpret_cast<const sockaddr*>(&where.storage), where.size) != 0 &&
+      errno == ECONNREFUSED) {
+    unlink(path.c_str());
+  }
+}
+
 absl::StatusOr<UniqueFd> ListenOnce(const Address& address) {
   const std::optional<SocketAddress> where = ToSocketAddress(address);
   if (!where.has_value()) return absl::InvalidArgumentError("--display: no address in numbers");
@@ -57,8 +81,16 @@ absl::StatusOr<UniqueFd> ListenOnce(const Address& address) {
   // A display that has just ended keeps no new one from its port.
   const int on = 1;
   setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-  if (bind(socket.get(), reinterpret_cast<const sockaddr*>(&where->storage), where->size) != 0 ||
+  const bool unix_socket = IsUnixSocket(address);
+  if (unix_socket) RemoveStale(address.host, *where);
+  // What is bound gets the socket's own mode: nobody else ever sees it as theirs.
+  if ((unix_socket && fchmod(socket.get(), S_IRUSR | S_IWUSR) != 0) ||
+      bind(socket.get(), reinterpret_cast<const sockaddr*>(&where->storage), where->size) != 0 ||
       listen(socket.get(), kBacklog) != 0) {
+    if (errno == EADDRINUSE && unix_socket) {
+      return absl::AlreadyExistsError(
+          absl::StrCat("--display: ", address.host, " exists; name another path, or remove it"));
+    }
     if (errno == EADDRINUSE) {
       return absl::AlreadyExistsError(absl::StrCat(
           "--display: another program listens on ", AddressText(address),
@@ -78,7 +110,16 @@ absl::StatusOr<Address> ParseDisplayFlag(absl::string_view text) {
     return absl::InvalidArgumentError(
         absl::StrCat("--display ", absl::CHexEscape(text), ": ", why));
   };
-  if (!absl::ConsumePrefix(&text, "vnc=")) return bad("it takes vnc or vnc=ADDR:PORT");
+  if (!absl::ConsumePrefix(&text, "vnc=")) {
+    return bad("it takes vnc, vnc=ADDR:PORT or vnc=/PATH of a Unix socket");
+  }
+  if (absl::StartsWith(text, "/")) {
+    address.host = std::string(text);
+    if (absl::StrContains(text, '\0') || !ToSocketAddress(address).has_value()) {
+      return bad("the path of a Unix socket has at most 107 characters");
+    }
+    return address;
+  }
   const size_t colon = text.rfind(':');
   uint32_t port = 0;
   if (colon == absl::string_view::npos || !absl::SimpleAtoi(text.substr(colon + 1), &port) ||
@@ -95,7 +136,10 @@ absl::StatusOr<Address> ParseDisplayFlag(absl::string_view text) {
   return address;
 }
 
+bool IsUnixSocket(const Address& address) { return absl::StartsWith(address.host, "/"); }
+
 std::string AddressText(const Address& address) {
+  if (IsUnixSocket(address)) return address.host;
   const bool v6 = absl::StrContains(address.host, ':');
   return absl::StrCat(v6 ? "[" : "", address.host, v6 ? "]:" : ":", address.port);
 }
@@ -103,6 +147,7 @@ std::string AddressText(const Address& address) {
 bool IsLoopback(const Address& address) {
   const std::optional<SocketAddress> where = ToSocketAddress(address);
   if (!where.has_value()) return false;
+  if (where->storage.ss_family == AF_UNIX) return true;
   if (where->storage.ss_family == AF_INET) {
     sockaddr_in v4;
     std::memcpy(&v4, &where->storage, sizeof(v4));
@@ -114,7 +159,7 @@ bool IsLoopback(const Address& address) {
 }
 
 absl::StatusOr<UniqueFd> Listen(Address* address) {
-  if (address->port != 0) return ListenOnce(*address);
+  if (address->port != 0 || IsUnixSocket(*address)) return ListenOnce(*address);
   for (uint16_t i = 0; i < kTriedPorts; ++i) {
     Address tried = {.host = address->host, .port = static_cast<uint16_t>(kFirstPort + i)};
     absl::StatusOr<UniqueFd> socket = ListenOnce(tried);

@@ -17,24 +17,28 @@ inline constexpr uint16_t kFirstPort = 5900;
 inline constexpr uint16_t kTriedPorts = 100;
 
 struct Address {
-  std::string host = "127.0.0.1";  // IPv4 or IPv6, in numbers
-  uint16_t port = 0;               // 0: the first of kTriedPorts that is free
+  // IPv4 or IPv6, in numbers, or the absolute path of a Unix socket.
+  std::string host = "127.0.0.1";
+  uint16_t port = 0;  // 0: the first of kTriedPorts that is free; of no use with a Unix socket
 
   friend bool operator==(const Address&, const Address&) = default;
 };
 
-// "vnc" or "vnc=ADDR:PORT", where ADDR is in numbers, [IPv6] in brackets, or "localhost".
-// kInvalidArgument, fit for the user. Pure.
+// "vnc", "vnc=ADDR:PORT", where ADDR is in numbers, [IPv6] in brackets, or "localhost", or
+// "vnc=/PATH" of a Unix socket. kInvalidArgument, fit for the user. Pure.
 absl::StatusOr<Address> ParseDisplayFlag(absl::string_view text);
 
-// ADDR:PORT.
+// ADDR:PORT, or the path.
 std::string AddressText(const Address& address);
+
+bool IsUnixSocket(const Address& address);
 
 // Whether only this host reaches it.
 bool IsLoopback(const Address& address);
 
 // Listens there; sets the port that was chosen. kAlreadyExists, fit for the user, if somebody else
-// does.
+// does. A Unix socket is this user's alone, and is made in the place of one at which nobody listens
+// any more; it is not removed at the end.
 absl::StatusOr<UniqueFd> Listen(Address* address);
 
 }  // namespace hull::display

@@ -1,5 +1,11 @@
 #include "vmm/display/address.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <string>
+
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -17,6 +23,35 @@ TEST(AddressTest, Parses) {
   EXPECT_EQ(v6, (Address{.host = "::1", .port = 65535}));
   EXPECT_EQ(AddressText(v6), "[::1]:65535");
   EXPECT_EQ(AddressText({.host = "127.0.0.1", .port = 5900}), "127.0.0.1:5900");
+}
+
+TEST(AddressTest, AUnixSocketIsItsUsersAlone) {
+  // A test's own directory has too long a name for a socket's address.
+  char directory[] = "/tmp/hull-display-XXXXXX";
+  ASSERT_NE(mkdtemp(directory), nullptr);
+  const std::string path = std::string(directory) + "/socket";
+  const absl::StatusOr<Address> parsed = ParseDisplayFlag("vnc=" + path);
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  Address address = *parsed;
+  EXPECT_EQ(AddressText(address), path);
+  EXPECT_TRUE(IsLoopback(address));
+  absl::StatusOr<UniqueFd> socket = Listen(&address);
+  ASSERT_TRUE(socket.ok()) << socket.status();
+  struct stat made;
+  ASSERT_EQ(lstat(path.c_str(), &made), 0);
+  EXPECT_TRUE(S_ISSOCK(made.st_mode));
+  EXPECT_EQ(made.st_mode & 0777, 0600u);
+  EXPECT_TRUE(absl::IsAlreadyExists(Listen(&address).status()));
+  // Nobody listens there any more.
+  socket->Reset();
+  EXPECT_TRUE(Listen(&address).ok());
+  // What is no socket stays.
+  ASSERT_EQ(unlink(path.c_str()), 0);
+  ASSERT_EQ(mkdir(path.c_str(), 0700), 0);
+  EXPECT_TRUE(absl::IsAlreadyExists(Listen(&address).status()));
+  EXPECT_EQ(rmdir(path.c_str()), 0);
+  EXPECT_EQ(rmdir(directory), 0);
+  EXPECT_TRUE(absl::IsInvalidArgument(ParseDisplayFlag("vnc=/" + std::string(107, 'x')).status()));
 }
 
 TEST(AddressTest, RefusesWhatIsNone) {
