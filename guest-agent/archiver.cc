@@ -126,8 +126,12 @@ bool Changes(Why* why) {
 }
 
 bool Layer(Why* why) {
+  // It stays reachable by this descriptor, without what is mounted below.
+  const Fd merged(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!merged.valid()) return Refuse(why, errno, "cannot read", "/");
   return EnterAgentRoot(why) && archive::Pack(AT_FDCWD, kUpper, ".",
                                               {.upper_layer = true,
+                                               .merged = merged.get(),
                                                .left_out = kNotTheContainers,
                                                .left_out_count = std::size(kNotTheContainers)},
                                               Output(), why);

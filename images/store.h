@@ -133,6 +133,10 @@ class Store {
   absl::StatusOr<std::vector<LoadedImage>> Load(const std::string& path,
                                                 const LoadOptions& options) const;
 
+  // The same of an archive that is open for reading; `what` names it in errors.
+  absl::StatusOr<std::vector<LoadedImage>> LoadOpened(UniqueFd archive, const std::string& what,
+                                                      const LoadOptions& options) const;
+
   // Makes an image of the disk of a pc machine that the regular file at `path` holds. The same file
   // of the same time of modification, which becomes the image's, gives the same image.
   // kInvalidArgument, fit for the user, for what is no file or cannot be such a disk.

@@ -1,6 +1,8 @@
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -37,6 +39,9 @@ bool IsOpaque(int fd) {
   char value[2];
   return fgetxattr(fd, "trusted.overlay.opaque", value, sizeof(value)) == 1 && value[0] == 'y';
 }
+
+// Whether it shows what a directory of the lower layer with another name has in it.
+bool IsRedirected(int fd) { return fgetxattr(fd, "trusted.overlay.redirect", nullptr, 0) > 0; }
 
 bool IsWhiteout(const struct stat& info) {
   return S_ISCHR(info.st_mode) && info.st_rdev == makedev(0, 0);
@@ -95,7 +100,7 @@ class LinkTable {
 class Packer {
  public:
   Packer(const PackOptions& options, TarWriter* writer, Why* why)
-      : options_(options), writer_(writer), why_(why) {}
+      : options_(options), upper_layer_(options.upper_layer), writer_(writer), why_(why) {}
 
   bool Run(int at, const char* path, std::string_view prefix) {
     const Fd top(open_following(at, path));
@@ -216,10 +221,12 @@ class Packer {
   bool PackDirectory(int fd, size_t depth) {
     if (depth > kMaxDepth) return Explain(why_, ELOOP, "too deep:", name_.view());
     const size_t size = name_.view().size();
-    if (options_.upper_layer && depth > 1 && IsOpaque(fd) &&
+    const bool redirected = upper_layer_ && depth > 1 && IsRedirected(fd);
+    if (upper_layer_ && depth > 1 && (redirected || IsOpaque(fd)) &&
         !WriteWhiteout(name_.view(), kOpaque, "")) {
       return false;
     }
+    if (redirected && options_.merged >= 0) return PackMerged(depth);
     DirectoryReader reader(fd);
     while (const char* const base = reader.Next()) {
       const bool packed = PackNamed(fd, base, depth);
@@ -231,13 +238,28 @@ class Packer {
     return reader.error() == 0 || Explain(why_, reader.error(), "cannot read", name_.view());
   }
 
+  // The directory name_ as the container sees it.
+  bool PackMerged(size_t depth) {
+    const std::string_view path = agent::WithoutPrefix(name_.view(), root_size_ + 1);
+    open_how how = {};
+    how.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+    const Fd fd(
+        static_cast<int>(syscall(SYS_openat2, options_.merged, path.data(), &how, sizeof(how))));
+    if (!fd.valid()) return errno == ENOENT || Explain(why_, errno, "cannot read", name_.view());
+    upper_layer_ = false;
+    const bool packed = PackDirectory(fd.get(), depth);
+    upper_layer_ = true;
+    return packed;
+  }
+
   bool PackNamed(int directory, const char* base, size_t depth) {
     struct stat info;
     if (fstatat(directory, base, &info, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) != 0) {
       // It was removed meanwhile.
       return errno == ENOENT || Explain(why_, errno, "cannot read", base);
     }
-    if (options_.upper_layer && IsWhiteout(info)) {
+    if (upper_layer_ && IsWhiteout(info)) {
       Name parent = name_;
       return WriteWhiteout(parent.view(), kWhiteout, base);
     }
@@ -294,6 +316,7 @@ class Packer {
   }
 
   const PackOptions& options_;
+  bool upper_layer_;  // not in a directory that was renamed
   TarWriter* const writer_;
   Why* const why_;
   uint64_t mount_ = 0;

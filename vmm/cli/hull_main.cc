@@ -9,6 +9,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "vmm/base/out_of_memory.h"
+#include "vmm/cli/commit_command.h"
 #include "vmm/cli/copy_command.h"
 #include "vmm/cli/diff_command.h"
 #include "vmm/cli/exec_command.h"
@@ -54,7 +55,7 @@ Usage: hull VERB [ARG...]
   load    Read an archive   push    Send one away     untag   Take a name
   save    Write an archive  login   Log in for these  history Show its making
   rmi     Remove images     logout  Log out again
-  import  Take a PC's disk  image   Prune and more
+  import  Take a PC's disk  commit  Of a container    image   Prune and more
 
   info    Check this host   version Print its number  host    Emulated host
   volume  Disks that stay
@@ -101,6 +102,7 @@ constexpr Verb kVerbs[] = {
     {"cp", CopyCommand},
     {"diff", DiffCommand},
     {"export", ExportCommand},
+    {"commit", CommitCommand},
     {"volume", VolumeCommand},
     {"images", ImagesCommand},
     {"load", LoadCommand},
