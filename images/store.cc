@@ -474,9 +474,11 @@ absl::StatusOr<std::vector<RemovedImage>> Store::Prune(bool all,
     if (Contains(in_use, manifest)) continue;
     HULL_ASSIGN_OR_RETURN(std::vector<std::string> names, NamesOf(manifest));
     if (!all && !names.empty()) continue;
+    const uint64_t bytes = DiskBytes(ImagePath(manifest));
     HULL_RETURN_IF_ERROR(RemoveNames(names));
     HULL_RETURN_IF_ERROR(DeleteImage(manifest));
-    pruned.push_back({.untagged = std::move(names), .deleted = true, .manifest = manifest});
+    pruned.push_back(
+        {.untagged = std::move(names), .deleted = true, .manifest = manifest, .bytes = bytes});
   }
   return pruned;
 }

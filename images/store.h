@@ -110,6 +110,7 @@ struct RemovedImage {
   std::vector<std::string> untagged;  // full names
   bool deleted = false;               // the image itself, as its last name went
   Digest manifest;
+  uint64_t bytes = 0;  // on disk, of one that was pruned
 };
 
 // Several processes may use one store at once. Const, and safe to use from several threads: it
