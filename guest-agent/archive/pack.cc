@@ -43,6 +43,14 @@ bool IsOpaque(int fd) {
 // Whether it shows what a directory of the lower layer with another name has in it.
 bool IsRedirected(int fd) { return fgetxattr(fd, "trusted.overlay.redirect", nullptr, 0) > 0; }
 
+// The directory at `path`, from the root of the mounted overlay `merged`, as the container sees it.
+Fd OpenMerged(int merged, const char* path) {
+  open_how how = {};
+  how.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  return Fd(static_cast<int>(syscall(SYS_openat2, merged, path, &how, sizeof(how))));
+}
+
 bool IsWhiteout(const struct stat& info) {
   return S_ISCHR(info.st_mode) && info.st_rdev == makedev(0, 0);
 }
@@ -241,11 +249,7 @@ class Packer {
   // The directory name_ as the container sees it.
   bool PackMerged(size_t depth) {
     const std::string_view path = agent::WithoutPrefix(name_.view(), root_size_ + 1);
-    open_how how = {};
-    how.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
-    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-    const Fd fd(
-        static_cast<int>(syscall(SYS_openat2, options_.merged, path.data(), &how, sizeof(how))));
+    const Fd fd = OpenMerged(options_.merged, path.data());
     if (!fd.valid()) return errno == ENOENT || Explain(why_, errno, "cannot read", name_.view());
     upper_layer_ = false;
     const bool packed = PackDirectory(fd.get(), depth);
@@ -331,20 +335,22 @@ class Packer {
 
 class ChangeLister {
  public:
-  ChangeLister(ChangeSink* sink, Why* why) : sink_(sink), why_(why) {}
+  ChangeLister(int merged, ChangeSink* sink, Why* why) : merged_(merged), sink_(sink), why_(why) {}
 
-  bool ListDirectory(int upper, int lower, size_t depth) {
+  // `whole`: nothing of the lower directory shows through, and `upper` is no directory of the upper
+  // layer but what the container sees.
+  bool ListDirectory(int upper, int lower, size_t depth, bool whole) {
     if (depth > kMaxDepth) return Explain(why_, ELOOP, "too deep:", path_.view());
     const size_t size = path_.view().size();
     DirectoryReader reader(upper);
     while (const char* const base = reader.Next()) {
-      const bool listed = ListNamed(upper, lower, base, depth);
+      const bool listed = ListNamed(upper, lower, base, depth, whole);
       Cut(size);
       if (!listed) return false;
     }
     if (reader.error() != 0) return Explain(why_, reader.error(), "cannot read", path_.view());
     // What an opaque directory does not show any more.
-    if (lower < 0 || !IsOpaque(upper)) return true;
+    if (lower < 0 || !(whole || IsOpaque(upper))) return true;
     DirectoryReader hidden(lower);
     while (const char* const base = hidden.Next()) {
       struct stat info;
@@ -373,7 +379,7 @@ class ChangeLister {
            Explain(why_, EPIPE, "cannot tell of", path_.view());
   }
 
-  bool ListNamed(int upper, int lower, const char* base, size_t depth) {
+  bool ListNamed(int upper, int lower, const char* base, size_t depth, bool whole) {
     Append(base);
     struct stat info, below;
     if (fstatat(upper, base, &info, AT_SYMLINK_NOFOLLOW) != 0) {
@@ -384,13 +390,18 @@ class ChangeLister {
     if (!Tell(existed ? 'C' : 'A')) return false;
     if (!S_ISDIR(info.st_mode)) return true;
     constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW;
-    const Fd directory(openat(upper, base, kFlags));
+    Fd directory(openat(upper, base, kFlags));
+    if (directory.valid() && !whole && merged_ >= 0 && IsRedirected(directory.get())) {
+      directory = OpenMerged(merged_, path_.c_str() + 1);
+      whole = true;
+    }
     if (!directory.valid())
       return errno == ENOENT || Explain(why_, errno, "cannot read", path_.view());
     const Fd directory_below(existed && S_ISDIR(below.st_mode) ? openat(lower, base, kFlags) : -1);
-    return ListDirectory(directory.get(), directory_below.get(), depth + 1);
+    return ListDirectory(directory.get(), directory_below.get(), depth + 1, whole);
   }
 
+  const int merged_;
   ChangeSink* const sink_;
   Why* const why_;
   Name path_;
@@ -408,8 +419,8 @@ bool Pack(int at, const char* path, std::string_view prefix, const PackOptions& 
   return packed;
 }
 
-bool ListChanges(int upper, int lower, ChangeSink* sink, Why* why) {
-  return ChangeLister(sink, why).ListDirectory(upper, lower, 1);
+bool ListChanges(int upper, int lower, int merged, ChangeSink* sink, Why* why) {
+  return ChangeLister(merged, sink, why).ListDirectory(upper, lower, 1, /*whole=*/false);
 }
 
 }  // namespace hull::archive

@@ -69,8 +69,8 @@ class ChangeSink {
 };
 
 // What the upper layer at `upper` adds to, changes in and deletes from the tree at `lower`, both
-// directories. Parents of what differs are changed, too.
-bool ListChanges(int upper, int lower, ChangeSink* sink, Why* why);
+// directories. Parents of what differs are changed, too. `merged` is as PackOptions has it.
+bool ListChanges(int upper, int lower, int merged, ChangeSink* sink, Why* why);
 
 }  // namespace hull::archive
 

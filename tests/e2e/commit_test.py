@@ -65,6 +65,15 @@ class CommitTest(harness.HullTestCase):
         parent, child = self.config("busybox"), self.config("mine:1")
         self.assertEqual(child["RootFS"]["Layers"][:-1], parent["RootFS"]["Layers"])
 
+    def test_diff_tells_what_is_in_the_layer(self):
+        diff = self.hull("diff", "c")
+        self.assert_status(diff, 0)
+        lines = diff.out.decode().splitlines()
+        for line in ("A /moved-bin", "A /moved-bin/busybox", "A /moved-bin/sub/file", "C /bin",
+                     "C /bin/busybox", "A /made/second", "C /etc/passwd", "D /etc/group", "A /root/only"):
+            self.assertIn(line, lines)
+        self.assertEqual(len(set(lines)), len(lines))
+
     def test_what_a_change_says(self):
         result = self.hull("commit", "-q", "-c", 'CMD ["sh", "-c", "echo $A $B; pwd; id -u"]',
                            "--change", "ENV A=1 B='2 3'", "-c", "WORKDIR=/made", "-c", "USER 12",
