@@ -117,17 +117,24 @@ class ChangeWriter final : public archive::ChangeSink {
 };
 
 bool Changes(Why* why) {
+  // It stays reachable by this descriptor, without what is mounted below.
+  const Fd merged(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!merged.valid()) return Refuse(why, errno, "cannot read", "/");
   if (!EnterAgentRoot(why)) return false;
   const Fd upper(open(kUpper, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   const Fd lower(open(kImage, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!upper.valid() || !lower.valid()) return Refuse(why, errno, "cannot read", "the layers");
   ChangeWriter writer;
-  return archive::ListChanges(upper.get(), lower.get(), &writer, why);
+  return archive::ListChanges(upper.get(), lower.get(), merged.get(), &writer, why);
 }
 
 bool Layer(Why* why) {
+  // As above.
+  const Fd merged(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!merged.valid()) return Refuse(why, errno, "cannot read", "/");
   return EnterAgentRoot(why) && archive::Pack(AT_FDCWD, kUpper, ".",
                                               {.upper_layer = true,
+                                               .merged = merged.get(),
                                                .left_out = kNotTheContainers,
                                                .left_out_count = std::size(kNotTheContainers)},
                                               Output(), why);

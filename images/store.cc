@@ -474,9 +474,11 @@ absl::StatusOr<std::vector<RemovedImage>> Store::Prune(bool all,
     if (Contains(in_use, manifest)) continue;
     HULL_ASSIGN_OR_RETURN(std::vector<std::string> names, NamesOf(manifest));
     if (!all && !names.empty()) continue;
+    const uint64_t bytes = DiskBytes(ImagePath(manifest));
     HULL_RETURN_IF_ERROR(RemoveNames(names));
     HULL_RETURN_IF_ERROR(DeleteImage(manifest));
-    pruned.push_back({.untagged = std::move(names), .deleted = true, .manifest = manifest});
+    pruned.push_back(
+        {.untagged = std::move(names), .deleted = true, .manifest = manifest, .bytes = bytes});
   }
   return pruned;
 }
@@ -608,7 +610,7 @@ class Store::Loader {
     if (!staging_.empty()) RemoveTree(staging_);
   }
 
-  absl::StatusOr<std::vector<LoadedImage>> Run();
+  absl::StatusOr<std::vector<LoadedImage>> Run(UniqueFd input);
   absl::StatusOr<LoadedImage> Import(const ImportOptions& options);
   // Needs no Prepare(), as nothing is written.
   bool HoldsDisks();
@@ -878,8 +880,7 @@ absl::StatusOr<LoadedImage> Store::Loader::LoadOne(const UniqueFd& input,
                      .was_present = was_present};
 }
 
-absl::StatusOr<std::vector<LoadedImage>> Store::Loader::Run() {
-  HULL_ASSIGN_OR_RETURN(UniqueFd input, UniqueFd::Open(path_, O_RDONLY | O_NOCTTY));
+absl::StatusOr<std::vector<LoadedImage>> Store::Loader::Run(UniqueFd input) {
   HULL_RETURN_IF_ERROR(Prepare());
   HULL_RETURN_IF_ERROR(Spool(&input));
   HULL_ASSIGN_OR_RETURN(const std::vector<Candidate> candidates, Inspect(input));
@@ -995,8 +996,18 @@ bool Store::HoldsDisks(const std::string& path, const images::UnpackProgram& unp
 
 absl::StatusOr<std::vector<LoadedImage>> Store::Load(const std::string& path,
                                                      const LoadOptions& options) const {
-  absl::StatusOr<std::vector<LoadedImage>> loaded = Loader(*this, path, options).Run();
-  if (!loaded.ok()) return Annotate(loaded.status(), absl::StrCat("load \"", path, "\""));
+  const std::string what = absl::StrCat("load \"", path, "\"");
+  absl::StatusOr<UniqueFd> input = UniqueFd::Open(path, O_RDONLY | O_NOCTTY);
+  if (!input.ok()) return Annotate(input.status(), what);
+  return LoadOpened(*std::move(input), what, options);
+}
+
+absl::StatusOr<std::vector<LoadedImage>> Store::LoadOpened(UniqueFd archive,
+                                                           const std::string& what,
+                                                           const LoadOptions& options) const {
+  absl::StatusOr<std::vector<LoadedImage>> loaded =
+      Loader(*this, {}, options).Run(std::move(archive));
+  if (!loaded.ok()) return Annotate(loaded.status(), what);
   return loaded;
 }
 

@@ -110,6 +110,7 @@ struct RemovedImage {
   std::vector<std::string> untagged;  // full names
   bool deleted = false;               // the image itself, as its last name went
   Digest manifest;
+  uint64_t bytes = 0;  // on disk, of one that was pruned
 };
 
 // Several processes may use one store at once. Const, and safe to use from several threads: it
@@ -132,6 +133,10 @@ class Store {
   // On any error the images that were already complete stay, and nothing else does.
   absl::StatusOr<std::vector<LoadedImage>> Load(const std::string& path,
                                                 const LoadOptions& options) const;
+
+  // The same of an archive that is open for reading; `what` names it in errors.
+  absl::StatusOr<std::vector<LoadedImage>> LoadOpened(UniqueFd archive, const std::string& what,
+                                                      const LoadOptions& options) const;
 
   // Makes an image of the disk of a pc machine that the regular file at `path` holds. The same file
   // of the same time of modification, which becomes the image's, gives the same image.

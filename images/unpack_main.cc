@@ -58,8 +58,8 @@ DEFINE_string(boot, "", "import: floppy, disk or cdrom");
 DEFINE_uint64(disk_size, 0, "import: the input's size in bytes");
 DEFINE_string(created, "", "import: the time of the image, RFC 3339");
 DEFINE_string(layer, "", "expand: the digest of the uncompressed layer");
-DEFINE_uint64(layer_offset, 0, "expand: where its blob begins in the input");
-DEFINE_uint64(layer_size, 0, "expand: the blob's size in bytes");
+DEFINE_uint64(layer_offset, 0, "expand, digest: where its blob begins in the input");
+DEFINE_uint64(layer_size, 0, "expand, digest: the blob's size in bytes");
 DEFINE_uint64(max_expanded_bytes, hull::images::UnpackLimits().max_expanded_bytes,
               "the most that an image, or a spooled file, may expand to");
 DEFINE_uint64(free_expanded_bytes, hull::images::UnpackLimits().free_expanded_bytes,
@@ -168,6 +168,20 @@ absl::Status Expand() {
   HULL_RETURN_IF_ERROR(CopyToOutput(tar));
   HULL_RETURN_IF_ERROR(tar.Finish());
   ReportResult(nlohmann::json::object());
+  return absl::OkStatus();
+}
+
+absl::Status ReportDigest() {
+  RangeSource blob(FLAGS_layer_offset, FLAGS_layer_size);
+  Sha256 hash;
+  std::vector<uint8_t> buffer(size_t{1} << 20);
+  for (uint64_t rest = FLAGS_layer_size; rest > 0;) {
+    HULL_ASSIGN_OR_RETURN(const size_t n, blob.Read(buffer));
+    if (n == 0) return absl::DataLossError("the input is shorter than it was");
+    hash.Update(std::span(buffer).first(n));
+    rest -= n;
+  }
+  ReportResult({{"digest", hash.Finish().ToString()}});
   return absl::OkStatus();
 }
 
@@ -378,8 +392,9 @@ absl::Status RunVerb(absl::string_view verb) {
   if (verb == "convert") return Convert();
   if (verb == "expand") return Expand();
   if (verb == "import") return Import();
+  if (verb == "digest") return ReportDigest();
   return absl::InvalidArgumentError(
-      "usage: hull-unpack spool|inspect|convert|expand|import (run by hull)");
+      "usage: hull-unpack spool|inspect|convert|expand|import|digest (run by hull)");
 }
 
 int Report(const absl::Status& status) {

@@ -19,9 +19,11 @@
 //   import   kInputFd, kOutputFd, kConfigFd, kManifestFd, kLayersFd, with --boot, --disk_size and
 //            --created: makes an image of the disk that the input is. {"result": {"manifest":
 //            DIGEST}}
+//   digest   kInputFd, with --layer_offset and --layer_size: what the SHA-256 of that part of the
+//            input is. {"result": {"digest": DIGEST}}
 //
 // kInputFd is a layout (a directory, or an uncompressed tar file that can be read at any position);
-// for spool, any file; for expand, what convert wrote to kLayersFd.
+// for spool and digest, any file; for expand, what convert wrote to kLayersFd.
 
 #ifndef IMAGES_UNPACK_PROTOCOL_H_
 #define IMAGES_UNPACK_PROTOCOL_H_

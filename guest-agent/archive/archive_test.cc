@@ -253,7 +253,7 @@ TEST_F(ArchiveTest, ChangesAndLayersOfAnUpperDirectory) {
   Collected collected;
   const int up = open(upper.c_str(), O_RDONLY | O_DIRECTORY);
   const int low = open(lower.c_str(), O_RDONLY | O_DIRECTORY);
-  ASSERT_TRUE(ListChanges(up, low, &collected, &why_)) << why_.view();
+  ASSERT_TRUE(ListChanges(up, low, -1, &collected, &why_)) << why_.view();
   close(up);
   close(low);
   EXPECT_THAT(collected.changes,

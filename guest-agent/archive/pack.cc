@@ -1,6 +1,8 @@
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -36,6 +38,17 @@ bool IsOverlayAttribute(std::string_view name) {
 bool IsOpaque(int fd) {
   char value[2];
   return fgetxattr(fd, "trusted.overlay.opaque", value, sizeof(value)) == 1 && value[0] == 'y';
+}
+
+// Whether it shows what a directory of the lower layer with another name has in it.
+bool IsRedirected(int fd) { return fgetxattr(fd, "trusted.overlay.redirect", nullptr, 0) > 0; }
+
+// The directory at `path`, from the root of the mounted overlay `merged`, as the container sees it.
+Fd OpenMerged(int merged, const char* path) {
+  open_how how = {};
+  how.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  return Fd(static_cast<int>(syscall(SYS_openat2, merged, path, &how, sizeof(how))));
 }
 
 bool IsWhiteout(const struct stat& info) {
@@ -95,7 +108,7 @@ class LinkTable {
 class Packer {
  public:
   Packer(const PackOptions& options, TarWriter* writer, Why* why)
-      : options_(options), writer_(writer), why_(why) {}
+      : options_(options), upper_layer_(options.upper_layer), writer_(writer), why_(why) {}
 
   bool Run(int at, const char* path, std::string_view prefix) {
     const Fd top(open_following(at, path));
@@ -216,10 +229,12 @@ class Packer {
   bool PackDirectory(int fd, size_t depth) {
     if (depth > kMaxDepth) return Explain(why_, ELOOP, "too deep:", name_.view());
     const size_t size = name_.view().size();
-    if (options_.upper_layer && depth > 1 && IsOpaque(fd) &&
+    const bool redirected = upper_layer_ && depth > 1 && IsRedirected(fd);
+    if (upper_layer_ && depth > 1 && (redirected || IsOpaque(fd)) &&
         !WriteWhiteout(name_.view(), kOpaque, "")) {
       return false;
     }
+    if (redirected && options_.merged >= 0) return PackMerged(depth);
     DirectoryReader reader(fd);
     while (const char* const base = reader.Next()) {
       const bool packed = PackNamed(fd, base, depth);
@@ -231,13 +246,24 @@ class Packer {
     return reader.error() == 0 || Explain(why_, reader.error(), "cannot read", name_.view());
   }
 
+  // The directory name_ as the container sees it.
+  bool PackMerged(size_t depth) {
+    const std::string_view path = agent::WithoutPrefix(name_.view(), root_size_ + 1);
+    const Fd fd = OpenMerged(options_.merged, path.data());
+    if (!fd.valid()) return errno == ENOENT || Explain(why_, errno, "cannot read", name_.view());
+    upper_layer_ = false;
+    const bool packed = PackDirectory(fd.get(), depth);
+    upper_layer_ = true;
+    return packed;
+  }
+
   bool PackNamed(int directory, const char* base, size_t depth) {
     struct stat info;
     if (fstatat(directory, base, &info, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) != 0) {
       // It was removed meanwhile.
       return errno == ENOENT || Explain(why_, errno, "cannot read", base);
     }
-    if (options_.upper_layer && IsWhiteout(info)) {
+    if (upper_layer_ && IsWhiteout(info)) {
       Name parent = name_;
       return WriteWhiteout(parent.view(), kWhiteout, base);
     }
@@ -294,6 +320,7 @@ class Packer {
   }
 
   const PackOptions& options_;
+  bool upper_layer_;  // not in a directory that was renamed
   TarWriter* const writer_;
   Why* const why_;
   uint64_t mount_ = 0;
@@ -308,20 +335,22 @@ class Packer {
 
 class ChangeLister {
  public:
-  ChangeLister(ChangeSink* sink, Why* why) : sink_(sink), why_(why) {}
+  ChangeLister(int merged, ChangeSink* sink, Why* why) : merged_(merged), sink_(sink), why_(why) {}
 
-  bool ListDirectory(int upper, int lower, size_t depth) {
+  // `whole`: nothing of the lower directory shows through, and `upper` is no directory of the upper
+  // layer but what the container sees.
+  bool ListDirectory(int upper, int lower, size_t depth, bool whole) {
     if (depth > kMaxDepth) return Explain(why_, ELOOP, "too deep:", path_.view());
     const size_t size = path_.view().size();
     DirectoryReader reader(upper);
     while (const char* const base = reader.Next()) {
-      const bool listed = ListNamed(upper, lower, base, depth);
+      const bool listed = ListNamed(upper, lower, base, depth, whole);
       Cut(size);
       if (!listed) return false;
     }
     if (reader.error() != 0) return Explain(why_, reader.error(), "cannot read", path_.view());
     // What an opaque directory does not show any more.
-    if (lower < 0 || !IsOpaque(upper)) return true;
+    if (lower < 0 || !(whole || IsOpaque(upper))) return true;
     DirectoryReader hidden(lower);
     while (const char* const base = hidden.Next()) {
       struct stat info;
@@ -350,7 +379,7 @@ class ChangeLister {
            Explain(why_, EPIPE, "cannot tell of", path_.view());
   }
 
-  bool ListNamed(int upper, int lower, const char* base, size_t depth) {
+  bool ListNamed(int upper, int lower, const char* base, size_t depth, bool whole) {
     Append(base);
     struct stat info, below;
     if (fstatat(upper, base, &info, AT_SYMLINK_NOFOLLOW) != 0) {
@@ -361,13 +390,18 @@ class ChangeLister {
     if (!Tell(existed ? 'C' : 'A')) return false;
     if (!S_ISDIR(info.st_mode)) return true;
     constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW;
-    const Fd directory(openat(upper, base, kFlags));
+    Fd directory(openat(upper, base, kFlags));
+    if (directory.valid() && !whole && merged_ >= 0 && IsRedirected(directory.get())) {
+      directory = OpenMerged(merged_, path_.c_str() + 1);
+      whole = true;
+    }
     if (!directory.valid())
       return errno == ENOENT || Explain(why_, errno, "cannot read", path_.view());
     const Fd directory_below(existed && S_ISDIR(below.st_mode) ? openat(lower, base, kFlags) : -1);
-    return ListDirectory(directory.get(), directory_below.get(), depth + 1);
+    return ListDirectory(directory.get(), directory_below.get(), depth + 1, whole);
   }
 
+  const int merged_;
   ChangeSink* const sink_;
   Why* const why_;
   Name path_;
@@ -385,8 +419,8 @@ bool Pack(int at, const char* path, std::string_view prefix, const PackOptions& 
   return packed;
 }
 
-bool ListChanges(int upper, int lower, ChangeSink* sink, Why* why) {
-  return ChangeLister(sink, why).ListDirectory(upper, lower, 1);
+bool ListChanges(int upper, int lower, int merged, ChangeSink* sink, Why* why) {
+  return ChangeLister(merged, sink, why).ListDirectory(upper, lower, 1, /*whole=*/false);
 }
 
 }  // namespace hull::archive

@@ -21,6 +21,9 @@ struct PackOptions {
   // The tree is an overlay's upper layer (Linux, Documentation/filesystems/overlayfs.rst): what it
   // hides is written as OCI whiteouts (image-spec, layer.md, "Whiteouts").
   bool upper_layer = false;
+  // With `upper_layer`: the root of the mounted overlay, or -1. What is in a directory that was
+  // renamed ("redirect_dir") is in no layer under its new name, and is read from here.
+  int merged = -1;
   // Paths from the tree's root, each beginning with a slash, that are left out where they are no
   // directories, or empty ones.
   const std::string_view* left_out = nullptr;
@@ -66,8 +69,8 @@ class ChangeSink {
 };
 
 // What the upper layer at `upper` adds to, changes in and deletes from the tree at `lower`, both
-// directories. Parents of what differs are changed, too.
-bool ListChanges(int upper, int lower, ChangeSink* sink, Why* why);
+// directories. Parents of what differs are changed, too. `merged` is as PackOptions has it.
+bool ListChanges(int upper, int lower, int merged, ChangeSink* sink, Why* why);
 
 }  // namespace hull::archive
 

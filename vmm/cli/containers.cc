@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "vmm/base/status_macros.h"
 #include "vmm/cli/command_line.h"
@@ -42,7 +43,7 @@ std::optional<int> BeginCommand(CLI::App* app, const std::vector<std::string>& a
   absl::StatusOr<Installation> found = Installation::FromEnvironment();
   if (!found.ok()) return ReportFailure(found.status());
   *installation = *std::move(found);
-  std::vector<std::string> command = {app->get_name()};
+  std::vector<std::string> command = absl::StrSplit(app->get_name(), ' ');
   command.insert(command.end(), args.begin(), args.end());
   return RunElsewhere(*installation, needs, command, forward_stdin(), subjects());
 }

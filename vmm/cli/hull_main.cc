@@ -9,6 +9,8 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "vmm/base/out_of_memory.h"
+#include "vmm/cli/commit_command.h"
+#include "vmm/cli/container_command.h"
 #include "vmm/cli/copy_command.h"
 #include "vmm/cli/diff_command.h"
 #include "vmm/cli/exec_command.h"
@@ -22,6 +24,7 @@
 #include "vmm/cli/message.h"
 #include "vmm/cli/monitor_command.h"
 #include "vmm/cli/pause_command.h"
+#include "vmm/cli/prune_commands.h"
 #include "vmm/cli/ps_command.h"
 #include "vmm/cli/registry_commands.h"
 #include "vmm/cli/run_command.h"
@@ -54,10 +57,10 @@ Usage: hull VERB [ARG...]
   load    Read an archive   push    Send one away     untag   Take a name
   save    Write an archive  login   Log in for these  history Show its making
   rmi     Remove images     logout  Log out again
-  import  Take a PC's disk  image   Prune and more
+  import  Take a PC's disk  commit  Of a container    image   Prune and more
 
   info    Check this host   version Print its number  host    Emulated host
-  volume  Disks that stay
+  volume  Disks that stay   system  prune clears up   container  prune and all
 
 hull VERB --help tells more. The exit status is the verb's or the container's;
 125 if Hull failed, 126 and 127 if the command cannot be executed or found.
@@ -101,7 +104,10 @@ constexpr Verb kVerbs[] = {
     {"cp", CopyCommand},
     {"diff", DiffCommand},
     {"export", ExportCommand},
+    {"commit", CommitCommand},
     {"volume", VolumeCommand},
+    {"container", ContainerCommand},
+    {"system", SystemCommand},
     {"images", ImagesCommand},
     {"load", LoadCommand},
     {"import", ImportCommand},

@@ -22,6 +22,7 @@
 #include "images/store.h"
 #include "vmm/base/status_macros.h"
 #include "vmm/cli/command_line.h"
+#include "vmm/cli/confirmation.h"
 #include "vmm/cli/format_template.h"
 #include "vmm/cli/image_transfer_commands.h"
 #include "vmm/cli/image_views.h"
@@ -267,16 +268,6 @@ int RemovalStatus(const absl::Status& removed) {
   return absl::IsFailedPrecondition(removed) ? kImageInUse : container::kHullFailed;
 }
 
-// Asks on standard error and reads a line.
-bool Confirmed(absl::string_view question) {
-  PrintError(absl::StrCat(question, " [y/N] "));
-  std::string answer;
-  char c = '\0';
-  while (read(STDIN_FILENO, &c, 1) == 1 && c != '\n' && answer.size() < 10) answer.push_back(c);
-  answer = absl::AsciiStrToLower(absl::StripAsciiWhitespace(answer));
-  return answer == "y" || answer == "yes";
-}
-
 int PruneCommand(const std::vector<std::string>& args) {
   bool all = false;
   bool force = false;
@@ -295,10 +286,7 @@ int PruneCommand(const std::vector<std::string>& args) {
                                : "Remove all images that have no name and no container?")) {
     return 0;
   }
-  const absl::StatusOr<std::vector<images::Digest>> in_use = ImagesInUse(installation);
-  if (!in_use.ok()) return ReportFailure(in_use.status());
-  const absl::StatusOr<std::vector<images::RemovedImage>> pruned =
-      images::Store(installation.ImageStore()).Prune(all, *in_use);
+  const absl::StatusOr<std::vector<images::RemovedImage>> pruned = PruneImages(installation, all);
   if (!pruned.ok()) return ReportFailure(pruned.status());
   std::string out;
   for (const images::RemovedImage& image : *pruned) {
@@ -351,6 +339,12 @@ int InspectCommand(const std::vector<std::string>& args) {
 }
 
 }  // namespace
+
+absl::StatusOr<std::vector<images::RemovedImage>> PruneImages(const Installation& installation,
+                                                              bool all) {
+  HULL_ASSIGN_OR_RETURN(const std::vector<images::Digest> in_use, ImagesInUse(installation));
+  return images::Store(installation.ImageStore()).Prune(all, in_use);
+}
 
 absl::StatusOr<nlohmann::json> InspectImageByName(const Installation& installation,
                                                   const std::string& name) {

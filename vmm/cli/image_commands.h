@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "images/store.h"
 #include "nlohmann/json.hpp"
 #include "vmm/cli/installation.h"
 
@@ -21,6 +22,10 @@ int UntagCommand(const std::vector<std::string>& args);
 int HistoryCommand(const std::vector<std::string>& args);
 // `hull image VERB`: the verbs above and load, save, pull, push, inspect, prune, exists.
 int ImageCommand(const std::vector<std::string>& args);
+
+// Removes the images without a name, or with `all` all, but those of containers.
+absl::StatusOr<std::vector<images::RemovedImage>> PruneImages(const Installation& installation,
+                                                              bool all);
 
 // The image that `name` stands for, as `hull image inspect` and `hull inspect` show it. kNotFound.
 absl::StatusOr<nlohmann::json> InspectImageByName(const Installation& installation,

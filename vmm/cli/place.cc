@@ -101,8 +101,8 @@ std::vector<std::string> NamesHere(const Installation& installation, const Subje
 }
 
 bool AnyHere(const Installation& installation, Kind kind) {
-  if (kind == Kind::kImages) return HasPcImages(installation);
-  return HasPcContainers(ContainersHere(installation).get());
+  if (kind != Kind::kContainers && HasPcImages(installation)) return true;
+  return kind != Kind::kImages && HasPcContainers(ContainersHere(installation).get());
 }
 
 // Standard output goes to a file in memory while this exists.

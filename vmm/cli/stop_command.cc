@@ -97,7 +97,9 @@ absl::Status Kill(ContainerStore* store, const Named& container) {
   return EndBy(store, &*connection, container.info.config.id, absl::InfinitePast());
 }
 
-absl::Status Remove(ContainerStore* store, const Named& container, bool force) {
+}  // namespace
+
+absl::Status RemoveContainer(ContainerStore* store, const Named& container, bool force) {
   const std::string& id = container.info.config.id;
   if (container.info.alive && !force) {
     return absl::FailedPreconditionError(absl::StrCat(
@@ -113,8 +115,6 @@ absl::Status Remove(ContainerStore* store, const Named& container, bool force) {
   HULL_ASSIGN_OR_RETURN(const container::Config config, store->ReadConfig(id));
   return store->Finish(config, /*discard=*/true);
 }
-
-}  // namespace
 
 std::vector<absl::Status> StopContainers(ContainerStore* store,
                                          const std::vector<Named>& containers,
@@ -278,7 +278,7 @@ int RmCommand(const std::vector<std::string>& args) {
   }
   int overall = selection.status;
   for (const Named& container : selection.containers) {
-    const absl::Status removed = Remove(selection.store.get(), container, force);
+    const absl::Status removed = RemoveContainer(selection.store.get(), container, force);
     if (removed.ok()) {
       Note(PrintOutput(container.name + "\n"), &overall);
       continue;

@@ -21,6 +21,10 @@ std::vector<absl::Status> StopContainers(container::ContainerStore* store,
                                          const std::vector<Named>& containers,
                                          std::optional<absl::Duration> timeout);
 
+// Removes a container, with `force` also one that runs, which is killed: otherwise that is
+// kFailedPrecondition. One that is gone meanwhile is no error.
+absl::Status RemoveContainer(container::ContainerStore* store, const Named& container, bool force);
+
 // `args` is what follows the verb. Return the exit status.
 int StopCommand(const std::vector<std::string>& args);
 int KillCommand(const std::vector<std::string>& args);

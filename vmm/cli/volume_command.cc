@@ -283,7 +283,7 @@ int RemoveVolumes(const std::vector<std::string>& args) {
   return overall;
 }
 
-int PruneVolumes(const std::vector<std::string>& args) {
+int PruneVolumesCommand(const std::vector<std::string>& args) {
   bool force = false;
   CLI::App app("Removes the volumes that no container has.", "volume prune");
   app.formatter(std::make_shared<UsageFormatter>("volume prune -f"));
@@ -294,18 +294,9 @@ int PruneVolumes(const std::vector<std::string>& args) {
     PrintError("what is in volumes that no container has would be lost: say so with --force");
     return container::kHullFailed;
   }
-  const absl::StatusOr<Stores> stores = OpenStores(installation);
-  if (!stores.ok()) return ReportFailure(stores.status());
-  const absl::StatusOr<std::vector<Volume>> volumes = stores->volumes->List();
-  if (!volumes.ok()) return ReportFailure(volumes.status());
   int overall = 0;
-  for (const Volume& volume : *volumes) {
-    const absl::Status removed = RemoveUnused(*stores, volume.name);
-    if (removed.ok()) {
-      PrintOutput(absl::StrCat(volume.name, "\n"));
-    } else if (!absl::IsFailedPrecondition(removed) && !absl::IsNotFound(removed)) {
-      overall = ReportFailure(removed);
-    }
+  for (const Volume& volume : PruneVolumes(installation, &overall)) {
+    Note(PrintOutput(absl::StrCat(volume.name, "\n")), &overall);
   }
   return overall;
 }
@@ -317,11 +308,31 @@ struct Verb {
 
 constexpr Verb kVerbs[] = {
     {"create", CreateVolume}, {"exists", VolumeExists},  {"inspect", InspectVolumes},
-    {"ls", ListVolumes},      {"list", ListVolumes},     {"prune", PruneVolumes},
+    {"ls", ListVolumes},      {"list", ListVolumes},     {"prune", PruneVolumesCommand},
     {"rm", RemoveVolumes},    {"remove", RemoveVolumes},
 };
 
 }  // namespace
+
+std::vector<Volume> PruneVolumes(const Installation& installation, int* status) {
+  std::vector<Volume> pruned;
+  const absl::StatusOr<Stores> stores = OpenStores(installation);
+  const absl::StatusOr<std::vector<Volume>> volumes =
+      stores.ok() ? stores->volumes->List() : absl::StatusOr<std::vector<Volume>>(stores.status());
+  if (!volumes.ok()) {
+    Note(ReportFailure(volumes.status()), status);
+    return pruned;
+  }
+  for (const Volume& volume : *volumes) {
+    const absl::Status removed = RemoveUnused(*stores, volume.name);
+    if (removed.ok()) {
+      pruned.push_back(volume);
+    } else if (!absl::IsFailedPrecondition(removed) && !absl::IsNotFound(removed)) {
+      Note(ReportFailure(removed), status);
+    }
+  }
+  return pruned;
+}
 
 int VolumeCommand(const std::vector<std::string>& args) {
   if (args.empty() || args[0] == "--help" || args[0] == "-h" || args[0] == "help") {
