@@ -150,11 +150,9 @@ def tier_kvm(tally, _):
     else:
         say("== kvm, this machine: there is no /dev/kvm here; only the emulated host is used")
         subprocess.run(BAZEL + ["build"] + targets, cwd=REPO, timeout=3600, check=True)
-    # The same binaries in the emulated host, on a KVM that has hardware virtualisation (emulated), but
-    # for those that QEMU's emulation of it does not bear (tests/integration/README.md).
+    # The same binaries in the emulated host, on a KVM that has hardware virtualisation (emulated).
     say("== kvm, emulated host")
-    if os.path.exists("/dev/kvm"):
-        targets = kvm_targets("no-emulated-host")
+    targets = kvm_targets()
     if emulated_host_only:
         subprocess.run(BAZEL + ["build"] + emulated_host_only, cwd=REPO, timeout=3600, check=True)
     reports = REPO / ".hull" / "test-reports"
