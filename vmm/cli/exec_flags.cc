@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
+#include "vmm/cli/completion.h"
 #include "vmm/cli/flag_prefix.h"
 #include "vmm/cli/usage_formatter.h"
 
@@ -43,6 +44,10 @@ absl::StatusOr<ExecFlags> ParseExecFlags(const std::vector<std::string>& args) {
   app.add_option("-u,--user", flags.user, "USER[:GROUP] (default: the container's)");
   app.add_option("--detach-keys", detach_keys,
                  "Keys that leave it running (default: ctrl-p,ctrl-q)");
+  if (args == std::vector<std::string>{kDescribeFlag}) {
+    flags.help = DescribeVerb(app);
+    return flags;
+  }
 
   size_t taken = 0;
   HULL_ASSIGN_OR_RETURN(std::vector<std::string> own, TakeFlags(app, args, "exec", &taken));

@@ -4,12 +4,15 @@
 #include <unistd.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "vmm/base/out_of_memory.h"
 #include "vmm/cli/commit_command.h"
+#include "vmm/cli/completion_command.h"
 #include "vmm/cli/container_command.h"
 #include "vmm/cli/copy_command.h"
 #include "vmm/cli/diff_command.h"
@@ -50,7 +53,6 @@ Usage: hull VERB [ARG...]
   restart Stop and start    wait    Wait for its end  cp      Copy files in, out
   kill    Send a signal     rename  Give it a name    diff    Show its changes
   rm      Remove some       exec    Run one more      export  Write all files
-
   screentext  Print a PC's screen  screenshot  Picture of it  sendkeys  Type
 
   images  List images       pull    Fetch a new one   tag     Give it a name
@@ -61,6 +63,7 @@ Usage: hull VERB [ARG...]
 
   info    Check this host   version Print its number  host    Emulated host
   volume  Disks that stay   system  prune clears up   container  prune and all
+  completion  For bash, zsh
 
 hull VERB --help tells more. The exit status is the verb's or the container's;
 125 if Hull failed, 126 and 127 if the command cannot be executed or found.
@@ -71,6 +74,8 @@ int VersionCommand(const std::vector<std::string>&) {
 }
 
 int HelpCommand(const std::vector<std::string>&) { return PrintOutput(kHelp); }
+
+int CompleteCommand(const std::vector<std::string>& words);
 
 struct Verb {
   const char* name;
@@ -123,12 +128,33 @@ constexpr Verb kVerbs[] = {
     {"logout", LogoutCommand},
     {"host", emulated_host::RunHostVerb},
     {"info", InfoCommand},
+    {"completion", CompletionCommand},
+    {"__complete", CompleteCommand},
     {"version", VersionCommand},
     {"--version", VersionCommand},
     {"help", HelpCommand},
     {"--help", HelpCommand},
     {"-h", HelpCommand},
 };
+
+const Verb* FindVerb(absl::string_view name) {
+  for (const Verb& verb : kVerbs) {
+    if (name == verb.name) return &verb;
+  }
+  return nullptr;
+}
+
+int CompleteCommand(const std::vector<std::string>& words) {
+  std::vector<std::string> offered;
+  for (const Verb& verb : kVerbs) {
+    // monitor is for hull itself, as what begins otherwise is for scripts or not a verb.
+    const absl::string_view name = verb.name;
+    if (absl::ascii_islower(name[0]) && name != "monitor") offered.emplace_back(name);
+  }
+  return PrintCandidates(words, std::move(offered), [](const std::vector<std::string>& args) {
+    return FindVerb(args.front())->run({args.begin() + 1, args.end()});
+  });
+}
 
 // A descriptor that is opened later must not become a standard stream.
 void FillStandardStreams() {
@@ -150,9 +176,7 @@ int HullMain(int argc, char** argv) {
     return container::kHullFailed;
   }
   const std::vector<std::string> args(argv + 2, argv + argc);
-  for (const Verb& verb : kVerbs) {
-    if (absl::string_view(argv[1]) == verb.name) return verb.run(args);
-  }
+  if (const Verb* const verb = FindVerb(argv[1])) return verb->run(args);
   PrintError(absl::StrCat("unknown verb ", absl::CHexEscape(argv[1]), ": hull --help lists them"));
   return container::kHullFailed;
 }

@@ -15,6 +15,7 @@
 #include "absl/strings/string_view.h"
 #include "vmm/base/posix_error.h"
 #include "vmm/base/status_macros.h"
+#include "vmm/cli/completion.h"
 #include "vmm/cli/flag_prefix.h"
 #include "vmm/cli/usage_formatter.h"
 #include "vmm/container/names.h"
@@ -192,6 +193,10 @@ absl::StatusOr<RunFlags> ParseRunFlags(absl::string_view verb, const std::vector
   CLI::App app(verb == "run" ? "Runs a command in a new container, a microVM of its own."
                              : "Makes a container that hull start starts.");
   DefineFlags(verb, &app, &flags, &raw);
+  if (args == std::vector<std::string>{kDescribeFlag}) {
+    flags.help = DescribeVerb(app);
+    return flags;
+  }
 
   size_t taken = 0;
   HULL_ASSIGN_OR_RETURN(std::vector<std::string> own, TakeFlags(app, args, verb, &taken));

@@ -615,10 +615,11 @@ absl::StatusOr<ExitStatus> RunInside(const Config& config, absl::string_view rea
                                      const RunOptions& options) {
   // The second try is for an emulated host that had hung and was ended because of this command.
   for (bool last : {false, true}) {
-    HULL_ASSIGN_OR_RETURN(FrameChannel channel, ConnectOrStart(config, reason));
+    HULL_ASSIGN_OR_RETURN(FrameChannel channel, options.may_start ? ConnectOrStart(config, reason)
+                                                                  : Connect(config, nullptr));
     Session session(std::move(channel));
     absl::StatusOr<ExitStatus> status = session.Run(config, options);
-    if (status.ok() || last || !session.may_retry()) return status;
+    if (status.ok() || last || !options.may_start || !session.may_retry()) return status;
     Say(absl::StrCat(status.status().message(), ": starting it again"));
   }
   return absl::InternalError("unreachable");

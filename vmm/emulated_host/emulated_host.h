@@ -82,6 +82,8 @@ struct RunOptions {
   // empty input and nothing of the caller's is consumed (a `while read` loop round `hull run`
   // keeps its lines).
   bool forward_stdin = true;
+  // Whether the emulated host is started if it does not run. Otherwise that is an error.
+  bool may_start = true;
 };
 
 // Starts the emulated host unless it runs already, and waits until it has booted. `reason` (may be
