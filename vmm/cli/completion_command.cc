@@ -44,9 +44,10 @@ constexpr size_t kShortIdDigits = 12;
 
 // zsh runs it by its bashcompinit, which has no compopt. bash makes words of their own of ':' and
 // '=', which belong to names of images and to flags: they are put together again, and what the
-// shell takes for words before the one that is typed is taken off the candidates.
+// shell takes for words before the one that is typed is taken off the candidates. Names among files
+// are not treated as such, as their ':' would get a backslash.
 constexpr char kScript[] = R"(_hull() {
-  local i word typed= before= glue= candidate
+  local i word typed= before= glue= files= names= candidate
   local -a words
   COMPREPLY=()
   words=()
@@ -69,14 +70,18 @@ constexpr char kScript[] = R"(_hull() {
   done
   while IFS= read -r candidate; do
     if [[ $candidate == :files ]]; then
-      compopt -o filenames 2>/dev/null
+      files=1
       while IFS= read -r candidate; do
         COMPREPLY[${#COMPREPLY[@]}]=$candidate
       done < <(compgen -f -- "${typed#"$before"}")
     else
+      names=1
       COMPREPLY[${#COMPREPLY[@]}]=${candidate#"$before"}
     fi
   done < <("${COMP_WORDS[0]}" __complete "${words[@]}" 2>/dev/null)
+  if [[ -n $files && -z $names ]]; then
+    compopt -o filenames 2>/dev/null
+  fi
   if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *: ]]; then
     compopt -o nospace 2>/dev/null
   fi
