@@ -58,11 +58,18 @@ void AddVerbsOfRow(absl::string_view line, std::vector<std::string>* verbs) {
   }
 }
 
-// What follows the command in a line of its usage, of which only the first says so; or "".
+// What follows the command in a line of its usage, of which only the first says so; or "". A verb
+// of a group may call itself by its other name there: `hull image rm` is "hull rmi".
 absl::string_view UsageAfter(absl::string_view command, absl::string_view line) {
   line = absl::StripLeadingAsciiWhitespace(line);
-  if (absl::StartsWithIgnoreCase(line, kUsage)) line.remove_prefix(kUsage.size());
-  return absl::ConsumePrefix(&line, command) ? line : absl::string_view();
+  const bool first = absl::StartsWithIgnoreCase(line, kUsage);
+  if (first) line.remove_prefix(kUsage.size());
+  if (absl::ConsumePrefix(&line, command)) return line;
+  if (!first) return "";
+  while (IsVerb(line.substr(0, line.find(' ')))) {
+    line.remove_prefix(std::min(line.find(' '), line.size() - 1) + 1);
+  }
+  return line;
 }
 
 // "start|stop [FLAG...]" gives start and stop.

@@ -173,6 +173,12 @@ TEST(ParseDescriptionTest, WordsAboutAVerbAreNotItsUsage) {
   EXPECT_THAT(verb.operands, ElementsAre("REGISTRY"));
 }
 
+TEST(ParseDescriptionTest, AVerbOfAGroupUnderItsOtherName) {
+  EXPECT_THAT(ParseDescription({"image", "rm"}, "Usage: hull rmi [FLAG...] IMAGE...").operands,
+              ElementsAre("IMAGE..."));
+  EXPECT_THAT(ParseDescription({"system", "info"}, "Usage: hull info").operands, IsEmpty());
+}
+
 TEST(ParseDescriptionTest, Operands) {
   const auto operands = [](const std::string& usage) {
     return ParseDescription({"x"}, "Usage: hull x " + usage + "\n").operands;
