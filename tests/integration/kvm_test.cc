@@ -8,6 +8,7 @@
 #include <atomic>
 #include <optional>
 #include <span>
+#include <thread>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -366,6 +367,57 @@ constexpr std::array<uint8_t, 56> kShortWindows = {
     0x66, 0xff, 0x06, 0x00, 0x20,                    // the handler, at 0x102e: counts at 0x2000
     0xb0, 0x20, 0xe6, 0x20, 0xcf,                    // the end of the interrupt; iret
 };
+
+// A device raises its line from its own thread and from a vCPU's. While one call has the line high,
+// another makes no edge; who was served by the edge of the first must not lose the second.
+TEST_F(VcpuThreadTest, TwoThreadsRaiseOneLine) {
+  ASSERT_NO_FATAL_FAILURE(Start(std::array<uint8_t, 43>{
+      0xfa,                          // cli
+      0x31, 0xc0, 0x8e, 0xd8,        // xor ax, ax; mov ds, ax
+      0xb0, 0x11, 0xe6, 0x20,        // PIC: ICW1
+      0xb0, 0x20, 0xe6, 0x21,        // ICW2: vectors from 0x20 on
+      0xb0, 0x04, 0xe6, 0x21,        // ICW3
+      0xb0, 0x01, 0xe6, 0x21,        // ICW4
+      0xb0, 0xdf, 0xe6, 0x21,        // only line 5 is unmasked
+      0xfb,                          // sti
+      0xff, 0x06, 0x04, 0x20,        // inc word [0x2004]: ready
+      0xf4,                          // hlt
+      0xeb, 0xfd,                    // and again
+      0x66, 0xff, 0x06, 0x00, 0x20,  // the handler, at 0x1021: inc dword [0x2000]
+      0xb0, 0x20, 0xe6, 0x20,        // end of interrupt
+      0xcf,                          // iret
+  }));
+  ASSERT_TRUE(guest_->memory().WriteObject<uint32_t>(GuestAddress{0x25 * 4}, 0x1021).ok());
+  const auto line = guest_->vm().CreateIrqLine(5);
+  ASSERT_TRUE(line.ok()) << line.status();
+  thread_->Resume();
+  const absl::Time deadline = absl::Now() + kTimeout;
+  while (*guest_->memory().ReadObject<uint16_t>(GuestAddress{0x2004}) == 0 &&
+         absl::Now() < deadline) {
+    absl::SleepFor(absl::Milliseconds(1));
+  }
+
+  constexpr int kRounds = 3000;
+  std::atomic<int> arrived = 0;
+  std::atomic<bool> lost = false;
+  const auto raise = [&] {
+    for (int round = 1; round <= kRounds && !lost; ++round) {
+      ++arrived;
+      while (arrived < 2 * round && !lost) std::this_thread::yield();
+      const uint32_t before = Counter();
+      (*line)->Raise();
+      while (Counter() == before && !lost) {
+        if (absl::Now() > deadline) lost = true;
+        std::this_thread::yield();
+      }
+    }
+  };
+  std::thread other(raise);
+  raise();
+  other.join();
+  EXPECT_FALSE(lost) << "an edge was lost after " << arrived / 2 << " rounds";
+  thread_->RequestStop();
+}
 
 TEST_F(VcpuThreadTest, ANudgeFindsAShortWindowForAnInterrupt) {
   ASSERT_NO_FATAL_FAILURE(Start(kShortWindows));

@@ -101,7 +101,9 @@ absl::StatusOr<std::shared_ptr<IrqLine>> Vm::CreateIrqLine(uint32_t pin) {
 }
 
 void IrqLine::Raise() {
-  // A pin that stays high makes no further edge. Neither call can fail on a line that was created.
+  // A pin that stays high makes no further edge, also not for another thread. Neither call can fail
+  // on a line that was created.
+  absl::MutexLock lock(&mutex_);
   SetLevel(*vm_, pin_, 1);
   SetLevel(*vm_, pin_, 0);
 }

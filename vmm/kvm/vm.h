@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "vmm/base/event_fd.h"
 #include "vmm/base/unique_fd.h"
 #include "vmm/bus/interrupt.h"
@@ -34,6 +35,7 @@ class IrqLine : public Interrupt {
  private:
   const std::shared_ptr<const UniqueFd> vm_;
   const uint32_t pin_;
+  absl::Mutex mutex_;
 };
 
 // The time of a VM: what its paravirtual clock shows. Any thread, also one that may not ask the
