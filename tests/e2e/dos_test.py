@@ -40,7 +40,10 @@ ECHO = boot_sector(b"\xb4\x01\xcd\x16\x74\xfa\x31\xc0\xcd\x16\xb4\x0e\xcd\x10\xe
 GRAPHICS = boot_sector(b"\xb8\x13\x00\xcd\x10\xf4\xeb\xfd")
 # Says "hi" on COM1 and on the screen, then resets the machine: mov dx, 0x3f8; mov al, 'h'; out dx, al;
 # mov al, 27; out dx, al; mov al, 10; out dx, al; mov ax, 0x0e21; int 0x10; mov al, 0xfe; out 0x64, al.
+# Before the reset it waits for 18 ticks, as the screen is only looked at 5 times a second: mov ax, 0x40;
+# mov ds, ax; mov bx, [0x6c]; wait: hlt; mov ax, [0x6c]; sub ax, bx; cmp ax, 18; jb wait.
 RESET = boot_sector(b"\xba\xf8\x03\xb0\x68\xee\xb0\x1b\xee\xb0\x0a\xee\xb8\x21\x0e\xcd\x10"
+                    b"\xb8\x40\x00\x8e\xd8\x8b\x1e\x6c\x00\xf4\xa1\x6c\x00\x29\xd8\x83\xf8\x12\x72\xf5"
                     b"\xb0\xfe\xe6\x64\xf4\xeb\xfd")
 
 
