@@ -4,6 +4,7 @@ The tests use the built binaries as a user does. On a machine without hardware v
 passes every command to the emulated host by itself, so the same tests exercise that path too.
 """
 
+import json
 import os
 import pathlib
 import shutil
@@ -94,6 +95,12 @@ class HullTestCase(unittest.TestCase):
             return cls.hull("host", "exec", "--", "/bin/bash", "-c", script, timeout=timeout,
                             env=env)
         return cls.command(["/bin/bash", "-c", script], timeout=timeout, env=env)
+
+    def inspect(self, name):
+        result = self.hull("inspect", name)
+        self.assert_status(result, 0)
+        (container,) = json.loads(result.out)
+        return container
 
     # -- checking --------------------------------------------------------------------------------
 

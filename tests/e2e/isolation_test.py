@@ -1,7 +1,6 @@
 """What containers that share a kernel do to each other, and containers of Hull must not: the faults that
 the design rules out, one test each. A neighbour runs beside all of them."""
 
-import json
 import unittest
 
 import harness
@@ -30,12 +29,6 @@ class IsolationTest(harness.HullTestCase):
         self.assert_status(result, 0)
         self.wait_for(lambda: b"ready\n" in self.hull("logs", name).out, f"start of {name}")
         return result.out.decode().strip()
-
-    def inspect(self, name):
-        result = self.hull("inspect", name)
-        self.assert_status(result, 0)
-        (container,) = json.loads(result.out)
-        return container
 
     def state(self, name):
         state = self.inspect(name)["State"]

@@ -29,12 +29,6 @@ class LifecycleCase(harness.HullTestCase):
         self.assertRegex(result.out.decode(), r"\A[0-9a-f]{64}\n\Z", str(result))
         return result.out.decode().strip()
 
-    def inspect(self, name):
-        result = self.hull("inspect", name)
-        self.assert_status(result, 0)
-        (container,) = json.loads(result.out)
-        return container
-
     def status(self, name):
         return self.inspect(name)["State"]["Status"]
 

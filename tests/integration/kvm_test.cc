@@ -289,6 +289,13 @@ class VcpuThreadTest : public testing::Test {
     thread_ = *std::move(thread);
   }
   uint32_t Counter() { return *guest_->memory().ReadObject<uint32_t>(GuestAddress{0x2000}); }
+  // Until the guest has counted at 0x2004 that it takes interrupts.
+  void AwaitReady(absl::Time deadline) {
+    while (*guest_->memory().ReadObject<uint8_t>(GuestAddress{0x2004}) == 0 &&
+           absl::Now() < deadline) {
+      absl::SleepFor(absl::Milliseconds(1));
+    }
+  }
 
   Bus ports_;
   Bus mmio_;
@@ -392,10 +399,7 @@ TEST_F(VcpuThreadTest, TwoThreadsRaiseOneLine) {
   ASSERT_TRUE(line.ok()) << line.status();
   thread_->Resume();
   const absl::Time deadline = absl::Now() + kTimeout;
-  while (*guest_->memory().ReadObject<uint16_t>(GuestAddress{0x2004}) == 0 &&
-         absl::Now() < deadline) {
-    absl::SleepFor(absl::Milliseconds(1));
-  }
+  AwaitReady(deadline);
 
   constexpr int kRounds = 3000;
   std::atomic<int> arrived = 0;
@@ -426,10 +430,7 @@ TEST_F(VcpuThreadTest, ANudgeFindsAShortWindowForAnInterrupt) {
   ASSERT_TRUE(line.ok()) << line.status();
   thread_->Resume();
   const absl::Time deadline = absl::Now() + kTimeout;
-  while (*guest_->memory().ReadObject<uint8_t>(GuestAddress{0x2004}) == 0 &&
-         absl::Now() < deadline) {
-    absl::SleepFor(absl::Milliseconds(1));
-  }
+  AwaitReady(deadline);
   for (uint32_t i = 1; i <= 5; ++i) {
     (*line)->Raise();
     while (Counter() < i && absl::Now() < deadline) {
