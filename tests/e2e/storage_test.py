@@ -1,6 +1,5 @@
 """What a container writes to its root: kept on a disk of its own, within limits, over every kind of end."""
 
-import json
 import os
 import random
 import re
@@ -20,12 +19,6 @@ class StorageCase(harness.HullTestCase):
 
     def tearDown(self):
         self.hull("rm", "-f", "-a")
-
-    def inspect(self, name):
-        result = self.hull("inspect", name)
-        self.assert_status(result, 0)
-        (container,) = json.loads(result.out)
-        return container
 
     def storage(self, name):
         return self.inspect(name)["Machine"]["Storage"]
